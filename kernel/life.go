@@ -1,0 +1,57 @@
+package kernel
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Life is one incarnation as its actor sees it.
+type Life struct{ inc *incarnation }
+
+// Name returns the child's name.
+func (l *Life) Name() string { return l.inc.cell.name }
+
+// Incarnation counts from 1 over the child's restarts.
+func (l *Life) Incarnation() uint64 { return l.inc.gen }
+
+// Go runs fn on a goroutine that this incarnation owns: its ctx ends with the
+// incarnation, and the next one starts only after fn has returned. A panic or
+// an error from fn, while ctx is alive, is a crash of the actor. task names it
+// in the reason.
+func (l *Life) Go(task string, fn func(ctx context.Context) error) {
+	inc := l.inc
+	inc.tasks.Go(func() {
+		returned := false
+		defer func() {
+			if v := recover(); v != nil {
+				inc.fall(crashOf(task+" panicked: ", v))
+			} else if !returned {
+				inc.fall(&crash{reason: task + " ended by runtime.Goexit"})
+			}
+		}()
+		err := fn(inc.ctx)
+		returned = true
+		if err != nil && inc.ctx.Err() == nil {
+			inc.fall(&crash{reason: clip(fmt.Sprintf("%s: %v", task, err), maxReason)})
+		}
+	})
+}
+
+// Tick sends msg to the actor's own queue every d, until the incarnation ends.
+// A tick that finds the queue full is dropped: the next one will do.
+func (l *Life) Tick(d time.Duration, msg any) {
+	inc := l.inc
+	l.Go("ticker", func(ctx context.Context) error {
+		t := time.NewTicker(d)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+				_ = inc.cell.send(msg) // refused only when full or going down
+			}
+		}
+	})
+}
