@@ -1,0 +1,95 @@
+package config
+
+import "time"
+
+// Config is the effective configuration of one node (contract §11). It is a
+// plain value: copying it is cheap, and nothing in it is shared but the two
+// slices, which nobody writes to.
+type Config struct {
+	HTTPAddr      string        // host:port of the data and admin door; port 0 picks a free one
+	MetricsAddr   string        // host:port of /metrics alone; empty = served by the HTTP door
+	Amnesia       bool          // RAM only; always true in this build
+	AllowedHosts  []string      // Host names accepted on a loopback bind besides the loopback names
+	DrainGrace    time.Duration // how long to keep listening after readyz turned 503
+	DrainDeadline time.Duration // hard end of a drain, counted from the end of DrainGrace
+
+	Log        Log
+	UDS        UDS
+	Auth       Auth
+	Store      Store
+	Limits     Limits
+	Supervisor Supervisor
+	Chaos      Chaos
+	Bus        Bus
+}
+
+// Log is the section [log].
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // auto (text on a terminal, JSON elsewhere), json or text
+}
+
+// UDS is the section [uds]: the operator socket (contract §1).
+type UDS struct {
+	Path      string // empty = micronode.sock in the runtime directory
+	AllowUIDs []int  // user ids let in by SO_PEERCRED; empty = the node's own uid
+}
+
+// Auth is the section [auth].
+type Auth struct {
+	Mode string // dev in this build: anonymous, loopback listeners only (contract §8)
+}
+
+// Store is the section [store] (contract §2).
+type Store struct {
+	MaxBytes Size          // bytes of objects held before a put is refused with 429
+	MaxTTL   time.Duration // longest X-Ron-Ttl accepted
+}
+
+// Limits is the section [limits] (contract §6).
+type Limits struct {
+	RPS            int           // requests a second, whole node
+	Inflight       int           // requests served at once
+	MaxBodyBytes   Size          // largest body with a Content-Length
+	MaxObjectBytes Size          // largest streamed object
+	MaxConns       int           // open connections
+	HeaderBytes    Size          // request line and headers
+	RequestTimeout time.Duration // whole request, and each 64 KiB slice of a body
+	HeaderTimeout  time.Duration // headers complete
+	IdleTimeout    time.Duration // keep-alive connection without a request
+}
+
+// Supervisor is the section [supervisor] (contract §9).
+type Supervisor struct {
+	BackoffMin      time.Duration // base of the full-jitter backoff
+	BackoffMax      time.Duration // its cap
+	MaxRestarts     int           // more than this many in Window is a storm
+	Window          time.Duration // over which restarts are counted
+	QuarantineAfter int           // this many in Window is quarantine
+	ForgiveAfter    time.Duration // healthy this long clears the count
+	ProbeAfter      time.Duration // half-open probe of a quarantined actor
+	Watchdog        time.Duration // an actor busy with one message longer than this has hung
+}
+
+// Chaos is the section [chaos].
+type Chaos struct {
+	Enabled bool // kill and hang on the operator socket
+}
+
+// Bus is the section [bus] (contract §10).
+type Bus struct {
+	Ring    int // events held for each subscriber before the oldest is dropped
+	History int // events kept for tail --since
+}
+
+// Default is the configuration of a node that was told nothing: the Default
+// column of the table.
+func Default() Config {
+	var c Config
+	for _, k := range Keys() {
+		if k.set != nil {
+			k.set(&c, k.def)
+		}
+	}
+	return c
+}

@@ -1,0 +1,146 @@
+package config
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Keys is the table of every key, root keys first, then section by section;
+// the order of print and schema. Each call gives a fresh slice.
+func Keys() []Key {
+	return slices.Concat(rootKeys(), sectionKeys(), limitKeys(), supervisorKeys(), reservedKeys())
+}
+
+func rootKeys() []Key {
+	return []Key{
+		row("http_addr", "127.0.0.1:8080", func(c *Config) *string { return &c.HTTPAddr },
+			"host:port of the data and admin door; port 0 picks a free one").flag("http-addr"),
+		row("metrics_addr", "", func(c *Config) *string { return &c.MetricsAddr },
+			"host:port of /metrics alone; empty serves it at http_addr").flag("metrics-addr"),
+		row("amnesia", true, func(c *Config) *bool { return &c.Amnesia },
+			"keep everything in RAM and nothing on disk; this build can do no other").
+			toggle("amnesia", "true", "keep everything in RAM and nothing on disk"),
+		row("allowed_hosts", []string(nil), func(c *Config) *[]string { return &c.AllowedHosts },
+			"Host names accepted on a loopback bind besides the loopback names; no scheme, no port"),
+		row("drain_grace", 0, func(c *Config) *time.Duration { return &c.DrainGrace },
+			"how long to keep listening after /readyz turned 503, for load balancers; a duration").
+			span(0, 10*time.Minute).live(),
+		row("drain_deadline", 5*time.Second, func(c *Config) *time.Duration { return &c.DrainDeadline },
+			"hard end of a drain after drain_grace, stragglers are cut; a duration").
+			span(100*time.Millisecond, 10*time.Minute).live(),
+	}
+}
+
+func sectionKeys() []Key {
+	return []Key{
+		row("log.level", "info", func(c *Config) *string { return &c.Log.Level },
+			"least severe line that is logged: debug, info, warn or error").oneOf("debug", "info", "warn", "error").flag("log").live(),
+		row("log.format", "auto", func(c *Config) *string { return &c.Log.Format },
+			"auto is text on a terminal and JSON elsewhere").oneOf("auto", "json", "text"),
+
+		row("uds.path", "", func(c *Config) *string { return &c.UDS.Path },
+			"operator socket; empty is micronode.sock in the runtime directory; at most 107 bytes"),
+		row("uds.allow_uids", []int(nil), func(c *Config) *[]int { return &c.UDS.AllowUIDs },
+			"user ids let in at the operator socket; empty is the node's own").in(0, math.MaxUint32-1),
+
+		row("auth.mode", "dev", func(c *Config) *string { return &c.Auth.Mode },
+			"dev is anonymous and refuses any listener that is not loopback; cap is not in this build").
+			oneOf("dev", "cap").toggle("dev", "dev", "anonymous access, loopback listeners only: auth.mode=dev"),
+
+		row("store.max_bytes", 1*gib, func(c *Config) *Size { return &c.Store.MaxBytes },
+			"bytes of objects held in RAM before a put is refused with 429; a size").in(1, int64(64*1024*gib)),
+		row("store.max_ttl", 720*time.Hour, func(c *Config) *time.Duration { return &c.Store.MaxTTL },
+			"longest X-Ron-Ttl accepted; a duration").span(time.Second, 10*365*24*time.Hour).live(),
+
+		row("chaos.enabled", false, func(c *Config) *bool { return &c.Chaos.Enabled },
+			"allow chaos kill and hang on the operator socket").
+			toggle("chaos", "true", "allow chaos kill and hang on the operator socket"),
+
+		row("bus.ring", 512, func(c *Config) *int { return &c.Bus.Ring },
+			"events held for each subscriber before the oldest is dropped").in(1, 65536),
+		row("bus.history", 1024, func(c *Config) *int { return &c.Bus.History },
+			"events kept for tail --since").in(1, 1<<20),
+	}
+}
+
+func limitKeys() []Key {
+	return []Key{
+		row("limits.rps", 500, func(c *Config) *int { return &c.Limits.RPS },
+			"requests a second for the whole node").in(1, 1_000_000).live(),
+		row("limits.inflight", 512, func(c *Config) *int { return &c.Limits.Inflight },
+			"requests served at once").in(1, 65536).live(),
+		row("limits.max_body_bytes", 1*mib, func(c *Config) *Size { return &c.Limits.MaxBodyBytes },
+			"largest body with a Content-Length; a size").in(1, int64(1*gib)).live(),
+		row("limits.max_object_bytes", 64*mib, func(c *Config) *Size { return &c.Limits.MaxObjectBytes },
+			"largest streamed object; a size").in(1, int64(1024*gib)).live(),
+		row("limits.max_conns", 1024, func(c *Config) *int { return &c.Limits.MaxConns },
+			"open connections").in(1, 65536).live(),
+		row("limits.header_bytes", 16*kib, func(c *Config) *Size { return &c.Limits.HeaderBytes },
+			"request line and headers of one request; a size").in(int64(1*kib), int64(1*mib)),
+		row("limits.request_timeout", 5*time.Second, func(c *Config) *time.Duration { return &c.Limits.RequestTimeout },
+			"one request, or one 64 KiB slice of a streamed body; a duration").
+			span(10*time.Millisecond, time.Hour).live(),
+		row("limits.header_timeout", 2*time.Second, func(c *Config) *time.Duration { return &c.Limits.HeaderTimeout },
+			"from the first byte to complete headers; a duration").span(10*time.Millisecond, time.Hour),
+		row("limits.idle_timeout", time.Minute, func(c *Config) *time.Duration { return &c.Limits.IdleTimeout },
+			"keep-alive connection without a request; a duration").span(10*time.Millisecond, 24*time.Hour),
+	}
+}
+
+func supervisorKeys() []Key {
+	const tick, day = time.Millisecond, 24 * time.Hour
+	return []Key{
+		row("supervisor.backoff_min", 100*time.Millisecond, func(c *Config) *time.Duration { return &c.Supervisor.BackoffMin },
+			"base of the full-jitter restart backoff; a duration").span(tick, time.Hour),
+		row("supervisor.backoff_max", 5*time.Second, func(c *Config) *time.Duration { return &c.Supervisor.BackoffMax },
+			"cap of the restart backoff; a duration").span(tick, time.Hour),
+		row("supervisor.max_restarts", 5, func(c *Config) *int { return &c.Supervisor.MaxRestarts },
+			"more restarts than this within window are a storm").in(1, 1000),
+		row("supervisor.window", time.Minute, func(c *Config) *time.Duration { return &c.Supervisor.Window },
+			"over which restarts are counted; a duration").span(tick, day),
+		row("supervisor.quarantine_after", 10, func(c *Config) *int { return &c.Supervisor.QuarantineAfter },
+			"this many restarts within window are a quarantine; above max_restarts").in(2, 10_000),
+		row("supervisor.forgive_after", time.Minute, func(c *Config) *time.Duration { return &c.Supervisor.ForgiveAfter },
+			"healthy this long, an actor's restarts are forgotten; a duration").span(tick, day),
+		row("supervisor.probe_after", time.Minute, func(c *Config) *time.Duration { return &c.Supervisor.ProbeAfter },
+			"after this long a quarantined actor is tried once; a duration").span(tick, day),
+		row("supervisor.watchdog", 2*time.Second, func(c *Config) *time.Duration { return &c.Supervisor.Watchdog },
+			"an actor busy with one message for longer has hung; a duration").span(tick, time.Hour),
+	}
+}
+
+// reservedKeys are the rest of contract §11: naming one asks for something that
+// this build would not do.
+func reservedKeys() []Key {
+	const door, files, keys, inflation = "OAP door", "persistence", "capabilities", "body inflation"
+	const mailbox, fairness = "mailbox", "per-flow fairness"
+	return []Key{
+		reserved("oap_addr", typeString, door, "").flag("oap-addr"),
+		reserved("amnesia_strict", typeBool, "kernel enforcement of amnesia", "false"),
+		reserved("config_pubkey", typeString, "signed config", ""),
+		reserved("peers", typeStrings, "peers", ""),
+		reserved("trusted_proxies", typeStrings, "trusted proxies", ""),
+		reserved("keys.root_file", typeString, keys, "").secret(),
+		reserved("policy.file", typeString, "policy engine", ""),
+		reserved("tls.cert", typeString, "TLS", "").flag("tls-cert"),
+		reserved("tls.key", typeString, "TLS", "").flag("tls-key").secret(),
+		reserved("tls.client_ca", typeString, "TLS", ""),
+		reserved("tls.pq_mode", typeString, "TLS", "off"),
+		reserved("tls.min_version", typeString, "TLS"),
+		reserved("store.dir", typeString, files, "").flag("store-dir"),
+		reserved("limits.decompress_ratio", typeInt, inflation),
+		reserved("limits.decompress_max_bytes", typeSize, inflation),
+		reserved("mailbox.enabled", typeBool, mailbox, "false").harmless(),
+		reserved("mailbox.shards", typeInt, mailbox).harmless(),
+		reserved("mailbox.shard_capacity", typeInt, mailbox).harmless(),
+		reserved("mailbox.max_inflight", typeInt, mailbox).harmless(),
+		reserved("mailbox.visibility", typeDuration, mailbox).harmless(),
+		reserved("mailbox.max_attempts", typeInt, mailbox).harmless(),
+		reserved("mailbox.dedup_window", typeDuration, mailbox).harmless(),
+		reserved("mailbox.require_idempotency", typeBool, mailbox).harmless(),
+		reserved("fairness.weights", typeTable, fairness).harmless(),
+		reserved("fairness.queue_per_flow", typeInt, fairness).harmless(),
+		reserved("fairness.queue_total", typeInt, fairness).harmless(),
+	}
+}
