@@ -25,7 +25,7 @@ func BenchmarkBusPublish(b *testing.B) {
 }
 
 func benchTree(b *testing.B) *kernel.Tree {
-	tree, err := kernel.Start(kernel.Options{
+	tree, err := start(kernel.Options{
 		Jitter:   func(time.Duration) time.Duration { return 0 },
 		Policy:   kernel.Policy{MaxRestarts: 1 << 30, QuarantineAfter: 1 << 31},
 		Children: []kernel.Child{child(&diary{}, "a")},

@@ -4,7 +4,7 @@
 // order before a deadline, and says truthfully at any moment which of them run.
 //
 // It is the embeddable core: a host program describes its own [Child] values
-// and hands them to [Start]. It is not a service: it knows no object, queue,
+// and hands them to [New]. It is not a service: it knows no object, queue,
 // wire or metric; it neither logs nor reads the environment, and nothing in it
 // ends the process.
 //

@@ -33,11 +33,14 @@ func (c *counter) Receive(_ context.Context, msg any) error {
 // and the next incarnation goes on with the same data.
 func Example() {
 	total := 0
-	tree, err := kernel.Start(kernel.Options{Children: []kernel.Child{{
+	tree, err := kernel.New(kernel.Options{Children: []kernel.Child{{
 		Name:     "counter",
 		New:      func() kernel.Actor { return &counter{&total} },
 		Required: true,
 	}}})
+	if err == nil {
+		err = tree.Start()
+	}
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -92,7 +92,14 @@ func (l *Ledger) add(c Child, cell *cell) {
 	}}
 	l.order = append(l.order, e)
 	l.byName[c.Name] = e
-	l.settle()
+	l.snap.Store(l.compute()) // told when the tree starts
+}
+
+// tell publishes the truth at the start, for those who listen from then on.
+func (l *Ledger) tell() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.announce(&Readiness{}, l.snap.Load())
 }
 
 // Readiness returns the current truth. Do not change it.
@@ -245,8 +252,7 @@ func (r *Readiness) lower(plane string, to Plane) {
 }
 
 func (l *Ledger) announce(was, is *Readiness) {
-	same := was.Ready == is.Ready && was.Degraded == is.Degraded && slices.Equal(was.Missing, is.Missing)
-	if same {
+	if was.Ready == is.Ready && was.Degraded == is.Degraded && slices.Equal(was.Missing, is.Missing) {
 		return // planes follow from what is missing
 	}
 	d := ReadyData{Ready: is.Ready, Degraded: is.Degraded, Missing: is.Missing, Planes: map[string]string{}}

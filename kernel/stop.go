@@ -62,6 +62,10 @@ func (r *root) press(s *service) {
 	case s.pid == nil:
 	case s.inc.abandonAny():
 		r.cutLoose(s)
+		if s.inc.hangs() { // a drill, which ends now
+			r.stopped(s)
+			return
+		}
 		r.leftBehind(s)
 	default:
 		time.AfterFunc(pressAgain, func() { r.tell(pressed{s.inc}) })

@@ -48,9 +48,8 @@ type Tree struct {
 // behind. The message names them.
 var ErrAbandoned = errors.New("kernel: left behind at the deadline")
 
-// Start starts the children in order and returns at once; [Ledger.Readiness]
-// tells when they run. The caller must call Stop.
-func Start(o Options) (*Tree, error) {
+// New describes a tree; nothing runs before Start.
+func New(o Options) (*Tree, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -63,14 +62,22 @@ func Start(o Options) (*Tree, error) {
 	for _, s := range t.root.services {
 		t.refs[s.child.Name] = &Ref{s.cell}
 	}
-	pid, err := t.root.sys.Root.SpawnNamed(actor.PropsFromProducer(
-		func() actor.Actor { return t.root }, actor.WithGuardian(&lastResort{t.root})), o.Name)
+	return t, nil
+}
+
+// Start starts the children in order, each when the one before it runs or has
+// failed once, and returns at once; [Ledger.Readiness] tells when they run.
+// The caller must call Stop.
+func (t *Tree) Start() error {
+	t.ledger.tell()
+	props := actor.PropsFromProducer(func() actor.Actor { return t.root }, actor.WithGuardian(&lastResort{t.root}))
+	pid, err := t.root.sys.Root.SpawnNamed(props, t.root.topic)
 	if err != nil {
-		return nil, fmt.Errorf("kernel: start the supervisor: %w", err)
+		return fmt.Errorf("kernel: start the supervisor: %w", err)
 	}
 	t.pid = pid
 	t.watch()
-	return t, nil
+	return nil
 }
 
 func (o *Options) check() error {
@@ -209,6 +216,9 @@ func (t *Tree) Stop(ctx context.Context) error {
 }
 
 func (t *Tree) stop(ctx context.Context) error {
+	if t.pid == nil {
+		return nil // never started
+	}
 	done := make(chan []string, 1)
 	t.tell(stopAll{done})
 	var left []string

@@ -1,0 +1,46 @@
+# micronode: `make run` builds and starts a node, `make test` checks everything.
+GO      ?= go
+BIN     := bin
+ADDR    ?= 127.0.0.1:8080
+TOOLS   := -modfile=.ci/tools.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GIT_SHA ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.gitSHA=$(GIT_SHA)
+SOURCES := go.mod go.sum main.go $(shell find kernel actors http store config -name '*.go' -not -name '*_test.go') http/openapi.yaml
+
+.PHONY: run build ronctl test check race soak bench lint clean help
+
+run: build ## build, then start a node on $(ADDR) in dev mode with chaos drills on
+	@exec $(BIN)/micronode --dev --chaos --http-addr $(ADDR)
+
+build: $(BIN)/micronode $(BIN)/ronctl ## both binaries into bin/
+
+ronctl: $(BIN)/ronctl
+
+$(BIN)/micronode: $(SOURCES)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ .
+
+$(BIN)/ronctl: $(SOURCES)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./http/ronctl
+
+test: lint race ## everything: formatting, vet, staticcheck, race tests with fuzz seeds and black-box tests
+
+lint: ## gofmt, go vet, staticcheck
+	@test -z "$$(gofmt -l main.go supervisor_test.go kernel actors http store config)" || { echo 'gofmt wants:'; gofmt -l main.go supervisor_test.go kernel actors http store config; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool $(TOOLS) staticcheck ./...
+
+race: build ## all tests under the race detector
+	$(GO) test -race -timeout 15m ./...
+
+soak: build ## put the Go toolchain's source tree in while every actor is killed and hung, then verify it
+	$(GO) test -count=1 -timeout 30m -run TestSoak -v . -args -soak
+
+bench: ## all Go benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./kernel ./store/... ./http ./actors
+
+clean: ## remove bin/
+	rm -rf $(BIN)
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10

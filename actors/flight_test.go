@@ -1,0 +1,102 @@
+package actors_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+
+	"micronode/actors"
+	"micronode/config"
+	httpapi "micronode/http"
+	"micronode/store"
+	"micronode/store/mem"
+)
+
+// toldStore tells when a put has begun.
+type toldStore struct {
+	*mem.Store
+	begun chan struct{}
+}
+
+func (s *toldStore) Put(ctx context.Context, src io.Reader, o store.PutOptions) (store.Info, bool, error) {
+	s.begun <- struct{}{}
+	return s.Store.Put(ctx, src, o)
+}
+
+func told(s *toldStore) setup {
+	return func(_ *config.Config, o *actors.Options) {
+		s.Store, s.begun = mem.New(mem.Options{}), make(chan struct{}, 16)
+		o.Objects = s
+	}
+}
+
+// An upload and a download are under way while every actor is killed, and end
+// whole while every actor is down.
+func TestNothingBegunIsCut(t *testing.T) {
+	t.Parallel()
+	objects := &toldStore{}
+	r := start(t, staysDown, told(objects))
+	large, up := bytesOf(1, 24<<20), bytesOf(2, 3<<20)
+	if _, _, err := objects.Store.Put(r.ctx(), bytes.NewReader(large), store.PutOptions{Size: -1}); err != nil {
+		t.Fatal(err)
+	}
+	body, send := io.Pipe()
+	type stored struct {
+		httpapi.Stored
+		created bool
+		err     error
+	}
+	uploaded := make(chan stored, 1)
+	go func() {
+		s, created, err := r.data.Put(r.ctx(), body, store.PutOptions{Size: -1})
+		uploaded <- stored{s, created, err}
+	}()
+	if _, err := send.Write(up[:1<<20]); err != nil {
+		t.Fatal(err)
+	}
+	<-objects.begun
+
+	req, err := http.NewRequestWithContext(r.ctx(), http.MethodGet, r.base+"/o/"+store.Sum(large).String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := r.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	down := make([]byte, 1000)
+	if _, err := io.ReadFull(res.Body, down); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, actor := range ownActors {
+		if _, err := r.op.Kill(r.ctx(), httpapi.Order{Service: actor}); err != nil {
+			t.Fatalf("%s: %v", actor, err)
+		}
+		if a := r.ask("GET", "/healthz", nil); a.status != http.StatusOK {
+			t.Errorf("%s down: healthz %d", actor, a.status)
+		}
+	}
+	if is := r.node.Readiness(); !is.Ready || len(is.Missing) != len(ownActors) {
+		t.Fatalf("not all are down: %+v", is)
+	}
+	if _, _, err := r.data.Put(r.ctx(), bytes.NewReader(up[:10]), store.PutOptions{Size: 10}); !errors.Is(err, store.ErrReadOnly) {
+		t.Errorf("a put that begins now: %v", err)
+	}
+	if _, err := send.Write(up[1<<20:]); err != nil {
+		t.Fatal(err)
+	}
+	_ = send.Close()
+	if s := <-uploaded; s.err != nil || !s.created || s.Address != store.Sum(up).String() || s.Size != int64(len(up)) {
+		t.Errorf("upload: %+v", s)
+	}
+	rest, err := io.ReadAll(res.Body)
+	if err != nil || !bytes.Equal(append(down, rest...), large) {
+		t.Errorf("download: %d of %d bytes, %v", len(down)+len(rest), len(large), err)
+	}
+	r.holds(up)
+}

@@ -1,0 +1,240 @@
+package actors
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/exp/zapslog"
+
+	"micronode/config"
+	httpapi "micronode/http"
+	"micronode/kernel"
+	"micronode/store"
+)
+
+// Service is the name of the node in topics, metrics and logs.
+const Service = "micronode"
+
+// Options are what a host gives a node beside its configuration.
+type Options struct {
+	Logger  *zap.Logger // nil: no log
+	Metrics *Metrics    // nil: a registry of its own
+	Now     func() time.Time
+	// Objects replaces the tier that the configuration asks for, e.g. by one
+	// that injects faults; nil: the configured tier.
+	Objects store.Store
+	// Children of the host, started after the node's own and stopped before
+	// them.
+	Children []kernel.Child
+	// NoDoor: no listener at all, the node is used in-process.
+	NoDoor bool
+	// SocketPath is where the operator socket goes; "" with no uds.path
+	// configured: no operator socket.
+	SocketPath string
+	Build      Build
+}
+
+// Build says which build of the program this is.
+type Build struct {
+	Version string
+	GitSHA  string
+	Time    string // RFC 3339, or empty
+}
+
+// Node is one running micronode.
+type Node struct {
+	cfg     config.Config
+	loaded  config.Loaded
+	opt     Options
+	log     *zap.Logger
+	started time.Time
+
+	bus     *kernel.Bus
+	tree    *kernel.Tree
+	door    *httpapi.Door // nil with NoDoor
+	objects store.Store
+	gate    *Gate
+	metrics *Metrics
+
+	shown    atomic.Pointer[json.RawMessage] // the configuration as the operator sees it
+	corrupt  atomic.Int64                    // reads that found damage
+	seen     seen
+	observed []func() // stop the observers, in order
+	asked    chan StopRequest
+
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// StopRequest is an operator's order to stop; the host carries it out with
+// [Node.Stop].
+type StopRequest struct {
+	Grace  bool   // keep listening for drain_grace first
+	Reason string // the operator's words
+}
+
+// Start starts a node with a loaded configuration. It returns when the
+// listeners are bound and the tree is on its way up; [Node.Ready] tells when
+// it serves. Errors: httpapi.ErrBind; a configuration that does not fit. The
+// caller must call Stop.
+func Start(loaded config.Loaded, o Options) (*Node, error) {
+	n := newNode(loaded, o)
+	if err := n.wire(); err != nil {
+		return nil, err
+	}
+	if n.door != nil {
+		if err := n.door.Bind(context.Background()); err != nil {
+			n.abandonStart()
+			return nil, err
+		}
+	}
+	n.observe()
+	if err := n.tree.Start(); err != nil {
+		n.abandonStart()
+		return nil, err
+	}
+	if n.door != nil { // healthz answers and readyz says why, before any actor runs
+		if err := n.door.Open(); err != nil {
+			return nil, errors.Join(err, n.Stop(context.Background(), false))
+		}
+	}
+	n.bus.Publish(kernel.Event{Topic: topic("config"), Kind: kernel.KindConfigUpdated, Data: configData{Version: configVersion, SHA: n.loaded.SHA}})
+	return n, nil
+}
+
+// configVersion counts configurations in force since the start.
+const configVersion = 1
+
+type configData struct {
+	Version uint64 `json:"version"`
+	SHA     string `json:"sha"`
+}
+
+func newNode(loaded config.Loaded, o Options) *Node {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	loaded.SHA = digest(loaded)
+	c := loaded.Config
+	return &Node{
+		cfg: c, loaded: loaded, opt: o, log: o.Logger, started: o.Now(),
+		bus:     kernel.NewBus(kernel.BusOptions{Ring: c.Bus.Ring, History: c.Bus.History, Now: o.Now}),
+		objects: o.Objects, metrics: o.Metrics,
+		asked: make(chan StopRequest, 1),
+	}
+}
+
+// wire makes the parts and introduces them to each other; nothing runs yet.
+func (n *Node) wire() (err error) {
+	if n.objects == nil {
+		n.objects = n.tier()
+	}
+	if n.metrics == nil {
+		n.metrics = NewMetrics(nil)
+	}
+	n.gate = &Gate{
+		now:   n.opt.Now,
+		plane: func() kernel.Plane { return n.tree.Ledger().Plane(planeObjects) },
+		watch: gateWatch{put: n.metrics.put, get: n.metrics.get, corrupt: n.corruption},
+	}
+	if !n.opt.NoDoor {
+		if n.door, err = httpapi.NewDoor(n.doorOptions()); err != nil {
+			return err
+		}
+	}
+	n.tree, err = kernel.New(kernel.Options{
+		Name: Service, Children: n.children(), Policy: policyOf(n.cfg.Supervisor),
+		Bus: n.bus, Now: n.opt.Now, Log: zapslog.NewHandler(n.log.Core()),
+	})
+	if err != nil {
+		return err
+	}
+	return n.metrics.register(n)
+}
+
+// digest names a configuration that was not loaded from text.
+func digest(l config.Loaded) string {
+	if l.SHA != "" {
+		return l.SHA
+	}
+	b, err := json.Marshal(l.Config)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func topic(name string) string { return Service + "." + name }
+
+// Objects returns the object store: reads stay open and writes fail closed, as
+// at the door.
+func (n *Node) Objects() *Gate { return n.gate }
+
+// Bus returns the node's event bus.
+func (n *Node) Bus() *kernel.Bus { return n.bus }
+
+// Tree returns the node's supervised tree, the host's children included.
+func (n *Node) Tree() *kernel.Tree { return n.tree }
+
+// Readiness returns the truth at this moment; it never waits.
+func (n *Node) Readiness() *kernel.Readiness { return n.tree.Ledger().Readiness() }
+
+// Listeners returns what is bound; port 0 is resolved.
+func (n *Node) Listeners() []httpapi.Listener {
+	if n.door == nil {
+		return nil
+	}
+	return n.door.Listeners()
+}
+
+// StopRequested delivers an operator's order to drain or stop.
+func (n *Node) StopRequested() <-chan StopRequest { return n.asked }
+
+// AwaitReady returns when the node is ready, degraded or not, or with ctx's
+// error and what is missing.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	sub := n.bus.Subscribe(kernel.Query{Kind: kernel.KindReadyChanged})
+	defer sub.Close()
+	for {
+		r := n.Readiness()
+		if r.Ready {
+			return nil
+		}
+		if _, _, err := sub.Next(ctx); err != nil {
+			return fmt.Errorf("actors: not ready, missing %v: %w", r.Missing, err)
+		}
+	}
+}
+
+func (n *Node) inflight() int64 {
+	if n.door == nil {
+		return 0
+	}
+	return n.door.Inflight()
+}
+
+// corruption is what a read that found damage leads to, on every door.
+func (n *Node) corruption(ctx context.Context, a store.Address) {
+	n.corrupt.Add(1)
+	n.metrics.integrity()
+	n.bus.Publish(kernel.Event{
+		Topic: topic("store"), Kind: "IntegrityFailed", Service: actorStorage, CorrID: httpapi.CorrID(ctx),
+		Data: struct {
+			Address string `json:"address"`
+		}{a.String()},
+	})
+}
+
+func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

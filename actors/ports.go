@@ -1,0 +1,187 @@
+package actors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"runtime"
+	"time"
+
+	httpapi "micronode/http"
+	"micronode/kernel"
+)
+
+// ports shows the node to the door, in the door's own words.
+func (n *Node) ports() httpapi.Ports {
+	p := httpapi.Ports{
+		Objects: n.gate, Ready: n.wireReadiness, Status: n.status, Version: n.version,
+		Config: n.wireConfig, Tail: n.tail, Operator: operator{n}, Metrics: n.metrics.handler(),
+		Observe: n.observer(), Now: n.opt.Now,
+	}
+	if n.cfg.Chaos.Enabled {
+		p.Chaos = chaos{n}
+	}
+	return p
+}
+
+func (n *Node) wireConfig() any {
+	if shown := n.shown.Load(); shown != nil {
+		return shown
+	}
+	return nil
+}
+
+// wireReadiness is the ledger's truth as /readyz?verbose words it.
+func (n *Node) wireReadiness() httpapi.Readiness {
+	ledger := n.tree.Ledger()
+	r := ledger.Readiness()
+	w := httpapi.Readiness{
+		Ready: r.Ready, Degraded: r.Degraded, Missing: r.Missing,
+		Planes: make(map[string]string, len(r.Planes)), Services: n.services(), Causes: n.causes(),
+	}
+	for name, p := range r.Planes {
+		w.Planes[name] = p.String()
+	}
+	if r.Degraded {
+		w.RetryAfter = max(1, int(math.Ceil(r.RetryAt.Sub(n.opt.Now()).Seconds())))
+	}
+	return w
+}
+
+func (n *Node) services() []httpapi.ServiceState {
+	all := n.tree.Ledger().Services()
+	w := make([]httpapi.ServiceState, len(all))
+	for i, s := range all {
+		w[i] = httpapi.ServiceState{
+			Name: s.Name, State: s.State.String(), Required: s.Required, Planes: s.Planes, Restarts: s.Restarts,
+			LastReason: s.LastReason, LastCrash: timeOrNil(s.LastCrash), Since: s.Since, NextRestart: timeOrNil(s.NextRestart),
+			QueueDepth: s.QueueDepth, QueueCap: s.QueueCap,
+		}
+	}
+	return w
+}
+
+func (n *Node) causes() []httpapi.Cause {
+	all := n.tree.Ledger().Causes()
+	w := make([]httpapi.Cause, len(all))
+	for i, c := range all {
+		w[i] = httpapi.Cause{Name: c.Name, Detail: c.Detail, Effect: c.Effect.String(), Plane: c.Plane}
+	}
+	return w
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (n *Node) status() httpapi.Status {
+	now, u := n.opt.Now(), n.gate.Usage()
+	s := httpapi.Status{
+		Service: Service, Version: n.opt.Build.Version, PID: os.Getpid(),
+		Started: n.started, UptimeMS: now.Sub(n.started).Milliseconds(),
+		Mode: n.cfg.Auth.Mode, Amnesia: n.cfg.Amnesia,
+		Listeners: n.Listeners(), Readiness: n.wireReadiness(),
+		Store: httpapi.StoreStatus{Tier: "ram", Objects: u.Objects, Bytes: u.Bytes, MaxBytes: u.MaxBytes},
+		Bus:   httpapi.BusStatus{Seq: n.bus.Seq(), Subscribers: n.bus.Subscribers(), Lagged: n.bus.Lagged()},
+	}
+	s.Services, s.Readiness.Services = s.Readiness.Services, nil // told once
+	if n.door != nil {
+		s.Inflight, s.Conns = n.door.Inflight(), n.door.Conns()
+	}
+	return s
+}
+
+func (n *Node) version() httpapi.Version {
+	return httpapi.Version{
+		Service: Service, Version: n.opt.Build.Version, GitSHA: n.opt.Build.GitSHA, BuildTS: n.opt.Build.Time, Go: runtime.Version(),
+		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, Chaos: n.cfg.Chaos.Enabled},
+		PQ:        httpapi.PQ{Mode: "off", Groups: []string{}},
+		ConfigSHA: n.loaded.SHA, ConfigVersion: configVersion, API: httpapi.API{HTTP: "v1"}, AuthMode: n.cfg.Auth.Mode,
+	}
+}
+
+// tail subscribes to the bus for one reader of /api/v1/bus/tail.
+func (n *Node) tail(q httpapi.TailQuery) (httpapi.Tail, error) {
+	k := kernel.Query{Topic: q.Topic, Kind: q.Kind}
+	if q.History {
+		if k.After = q.SinceSeq; q.SinceSeq == 0 {
+			k.Since = n.opt.Now().Add(-q.Since)
+		}
+	}
+	return tail{n.bus.Subscribe(k)}, nil
+}
+
+type tail struct{ sub *kernel.Sub }
+
+// Next implements httpapi.Tail.
+func (t tail) Next(ctx context.Context) (httpapi.Event, error) {
+	e, lag, err := t.sub.Next(ctx)
+	if err != nil {
+		return httpapi.Event{}, err
+	}
+	w := httpapi.Event{Seq: e.Seq, TS: e.TS, Topic: e.Topic, Kind: e.Kind, Service: e.Service, CorrID: e.CorrID, Lagged: lag}
+	if e.Data != nil {
+		w.Data, err = json.Marshal(e.Data)
+	}
+	return w, err
+}
+
+// Close implements httpapi.Tail.
+func (t tail) Close() { t.sub.Close() }
+
+// operator carries out orders of /api/v1 (httpapi.Operator).
+type operator struct{ n *Node }
+
+func (o operator) Restart(ctx context.Context, d httpapi.Order) (httpapi.Done, error) {
+	restarts, err := o.n.tree.Restart(ctx, d.Service, d.Reason)
+	return done(d.Service, restarts, "", err)
+}
+
+func (o operator) Drain(_ context.Context, d httpapi.Order) (httpapi.Done, error) {
+	return o.n.askToStop(StopRequest{Grace: true, Reason: d.Reason})
+}
+
+func (o operator) Shutdown(_ context.Context, d httpapi.Order) (httpapi.Done, error) {
+	return o.n.askToStop(StopRequest{Reason: d.Reason})
+}
+
+func (n *Node) askToStop(r StopRequest) (httpapi.Done, error) {
+	select {
+	case n.asked <- r:
+		return httpapi.Done{OK: true, Detail: "the node drains and stops; watch /readyz or ronctl tail"}, nil
+	default:
+		return httpapi.Done{}, httpapi.ErrConflict // asked before
+	}
+}
+
+// chaos breaks actors on order (httpapi.Chaos).
+type chaos struct{ n *Node }
+
+func (c chaos) Kill(ctx context.Context, d httpapi.Order) (httpapi.Done, error) {
+	restarts, err := c.n.tree.Kill(ctx, d.Service, d.Reason)
+	return done(d.Service, restarts, "it restarts after its backoff", err)
+}
+
+func (c chaos) Hang(ctx context.Context, d httpapi.Order) (httpapi.Done, error) {
+	restarts, err := c.n.tree.Hang(ctx, d.Service, d.Reason)
+	return done(d.Service, restarts, "until the watchdog replaces it", err)
+}
+
+// done translates the kernel's answer into the door's.
+func done(service string, restarts int64, detail string, err error) (httpapi.Done, error) {
+	switch {
+	case errors.Is(err, kernel.ErrUnknownChild):
+		err = httpapi.ErrUnknownService
+	case errors.Is(err, kernel.ErrNotRunning), errors.Is(err, kernel.ErrStopped), errors.Is(err, kernel.ErrCrashed):
+		err = errors.Join(httpapi.ErrConflict, err)
+	}
+	if err != nil {
+		return httpapi.Done{}, err
+	}
+	return httpapi.Done{OK: true, Service: service, Restarts: restarts, Detail: detail}, nil
+}

@@ -1,0 +1,67 @@
+package actors
+
+import (
+	"slices"
+
+	"micronode/config"
+	httpapi "micronode/http"
+	"micronode/kernel"
+	"micronode/store/mem"
+)
+
+// Names of the planes and of the actors.
+const (
+	planeObjects = "objects"
+
+	actorConfig  = "config"
+	actorStorage = "storage"
+	actorIngress = "ingress"
+	actorHealth  = "health"
+)
+
+// children is the node's tree: started from top to bottom, stopped from bottom
+// to top. A host's own children come last: they may use everything above.
+func (n *Node) children() []kernel.Child {
+	tree := []kernel.Child{
+		{Name: actorConfig, Required: true, New: func() kernel.Actor { return &settings{n: n} }},
+		{Name: actorStorage, Required: true, New: func() kernel.Actor { return &storage{n: n} }, Planes: []string{planeObjects}},
+		{Name: actorIngress, Required: true, New: func() kernel.Actor { return &ingress{door: n.door} }},
+		{Name: actorHealth, Required: true, New: func() kernel.Actor { return &health{n: n} }},
+	}
+	if n.opt.NoDoor {
+		tree = slices.DeleteFunc(tree, func(c kernel.Child) bool { return c.Name == actorIngress })
+	}
+	return append(tree, n.opt.Children...)
+}
+
+// Configuration becomes the options of the rooms here and nowhere else.
+
+func policyOf(c config.Supervisor) kernel.Policy {
+	return kernel.Policy{
+		BackoffMin: c.BackoffMin, BackoffMax: c.BackoffMax,
+		MaxRestarts: c.MaxRestarts, Window: c.Window, QuarantineAfter: c.QuarantineAfter,
+		ForgiveAfter: c.ForgiveAfter, ProbeAfter: c.ProbeAfter, Watchdog: c.Watchdog,
+	}
+}
+
+func (n *Node) tier() *mem.Store {
+	return mem.New(mem.Options{MaxBytes: int64(n.cfg.Store.MaxBytes), Now: n.opt.Now})
+}
+
+func (n *Node) doorOptions() httpapi.Options {
+	c := n.cfg
+	return httpapi.Options{
+		HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr, AllowedHosts: c.AllowedHosts,
+		Socket: httpapi.SocketOptions{
+			Path: n.opt.SocketPath, Explicit: c.UDS.Path != "", AllowUIDs: c.UDS.AllowUIDs,
+		},
+		Limits: httpapi.Limits{
+			RPS: c.Limits.RPS, Inflight: c.Limits.Inflight,
+			MaxBodyBytes: int64(c.Limits.MaxBodyBytes), MaxObjectBytes: int64(c.Limits.MaxObjectBytes),
+			MaxConns: c.Limits.MaxConns, MaxHeaderBytes: int(c.Limits.HeaderBytes),
+			RequestTimeout: c.Limits.RequestTimeout, HeaderTimeout: c.Limits.HeaderTimeout,
+			IdleTimeout: c.Limits.IdleTimeout, MaxTTL: c.Store.MaxTTL,
+		},
+		Ports: n.ports(),
+	}
+}

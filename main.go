@@ -1,0 +1,278 @@
+// Command micronode runs one node: a content-addressed object store and an
+// admin plane, run by supervised actors. It is the only place that reads the
+// environment, handles signals and exits; everything else is a library.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/term"
+
+	"micronode/actors"
+	"micronode/config"
+	httpapi "micronode/http"
+)
+
+// Exit codes (contract §9).
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitConfig = 2
+	exitBind   = 98
+)
+
+// Stamped by the build (-ldflags -X main.version=…).
+var (
+	version = "dev"
+	gitSHA  = ""
+	buildTS = ""
+)
+
+func main() {
+	p := process{
+		args: os.Args[1:], env: os.Environ(), getenv: os.Getenv, uid: os.Getuid(), tmp: os.TempDir(),
+		stdout: os.Stdout, stderr: os.Stderr, signals: make(chan os.Signal, 2),
+	}
+	p.self, _ = os.Executable() // only for the hint which ronctl to type
+	p.cwd, _ = os.Getwd()
+	p.tty = term.IsTerminal(int(os.Stderr.Fd()))
+	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM)
+	os.Exit(p.run(context.Background()))
+}
+
+// process is all that a run takes from the operating system.
+type process struct {
+	args, env      []string
+	getenv         func(string) string
+	uid            int
+	tmp, self, cwd string
+	stdout, stderr io.Writer
+	tty            bool // stderr is a terminal
+	signals        chan os.Signal
+}
+
+// run is the whole program; it returns the exit code.
+func (p *process) run(ctx context.Context) int {
+	root := p.command()
+	root.SetArgs(p.args)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(p.stderr, "micronode:", err)
+	var faults config.Faults
+	switch {
+	case errors.Is(err, httpapi.ErrBind):
+		return exitBind
+	case errors.As(err, &faults), errors.Is(err, errUsage):
+		return exitConfig
+	default:
+		return exitFailed
+	}
+}
+
+var errUsage = errors.New("see micronode --help")
+
+func (p *process) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "micronode",
+		Short: "A content-addressed object store run by supervised actors",
+		Long: "micronode keeps objects under their BLAKE3 address, verifies every byte it serves, and survives the\n" +
+			"crash of any of its parts. RAM only: everything is forgotten when it stops.\n\n" +
+			"Flags win over RON_* variables, those over the file, that over the defaults.",
+		Example:       "  micronode --dev --chaos\n  micronode --config micronode.toml\n  micronode config print --origin",
+		Args:          usageArgs(cobra.NoArgs),
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := p.load(cmd)
+			if err != nil {
+				return err
+			}
+			return p.serve(cmd.Context(), loaded)
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
+	config.RegisterFlags(root.PersistentFlags())
+	root.AddCommand(p.configCommand(), p.versionCommand())
+	root.CompletionOptions.HiddenDefaultCmd = true
+	return root
+}
+
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("%w; %w", err, errUsage)
+		}
+		return nil
+	}
+}
+
+// load reads the configuration and prints its warnings.
+func (p *process) load(cmd *cobra.Command) (config.Loaded, error) {
+	src := config.FromFlags(cmd.Flags())
+	src.Env = p.env
+	loaded, err := config.Load(src)
+	for _, w := range loaded.Warnings {
+		fmt.Fprintln(p.stderr, "micronode: warning:", w)
+	}
+	return loaded, err
+}
+
+func (p *process) configCommand() *cobra.Command {
+	c := &cobra.Command{Use: "config", Short: "Check and show the configuration", Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	validate := &cobra.Command{Use: "validate PATH", Short: "Check a file and list every fault", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if faults := config.Validate(args[0], nil); len(faults) > 0 {
+				return faults
+			}
+			fmt.Fprintln(p.stdout, args[0]+": valid")
+			return nil
+		}}
+	var o config.PrintOptions
+	show := &cobra.Command{Use: "print", Short: "Print the effective configuration, secrets redacted", Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := p.load(cmd)
+			if err != nil {
+				return err
+			}
+			return config.Print(p.stdout, loaded, o)
+		}}
+	show.Flags().BoolVar(&o.Origin, "origin", false, "say where each value came from")
+	show.Flags().BoolVar(&o.JSON, "json", false, "print JSON")
+	schema := &cobra.Command{Use: "schema", Short: "Print the JSON Schema of the file", Args: usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error { return config.Schema(p.stdout) }}
+	c.AddCommand(validate, show, schema)
+	return c
+}
+
+func (p *process) versionCommand() *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print the version", Args: usageArgs(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error {
+			b := build()
+			fmt.Fprintln(p.stdout, "micronode", b.Version, b.GitSHA, b.Time)
+			return nil
+		}}
+}
+
+// build tells which build this is: the stamp, else what the toolchain noted.
+func build() actors.Build {
+	b := actors.Build{Version: version, GitSHA: gitSHA, Time: buildTS}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && b.GitSHA == "":
+			b.GitSHA = s.Value
+		case s.Key == "vcs.time" && b.Time == "":
+			b.Time = s.Value
+		}
+	}
+	return b
+}
+
+// serve runs the node until a signal or an operator ends it.
+func (p *process) serve(ctx context.Context, loaded config.Loaded) error {
+	begun := time.Now()
+	log, err := actors.NewLogger(p.stderr, loaded.Config.Log.Level, p.textLog(loaded.Config.Log.Format))
+	if err != nil {
+		return fmt.Errorf("%w; %w", err, errUsage)
+	}
+	socket := loaded.Config.UDS.Path
+	if socket == "" {
+		socket = httpapi.SocketPath(p.getenv, p.uid, p.tmp)
+	}
+	node, err := actors.Start(loaded, actors.Options{Logger: log, SocketPath: socket, Build: build()})
+	if err != nil {
+		return err
+	}
+	up, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // ends with the node's bus at the latest
+		if node.AwaitReady(up) == nil {
+			p.greet(node, loaded, time.Since(begun))
+		}
+	}()
+	return p.until(ctx, node, log)
+}
+
+func (p *process) textLog(format string) bool {
+	return format == "text" || format == "auto" && p.tty
+}
+
+// until waits for the end and drains. A second signal does not wait.
+func (p *process) until(ctx context.Context, node *actors.Node, log *zap.Logger) error {
+	grace := true
+	select {
+	case s := <-p.signals:
+		log.Info("stopping on "+s.String()+"; once more to stop at once", zap.String("event", "signal"))
+	case r := <-node.StopRequested():
+		grace = r.Grace
+	case <-ctx.Done():
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- node.Stop(context.WithoutCancel(ctx), grace) }()
+	select {
+	case err := <-stopped:
+		return err
+	case <-p.signals:
+		return errors.New("stopped at once by a second signal; requests in flight were cut")
+	}
+}
+
+// greet prints what runs, what is lost on exit, and what to type next.
+func (p *process) greet(node *actors.Node, loaded config.Loaded, took time.Duration) {
+	c := loaded.Config
+	fmt.Fprintf(p.stdout, "\nmicronode %s is ready after %d ms\n", version, took.Milliseconds())
+	ctl := p.ronctl()
+	for _, l := range node.Listeners() {
+		switch l.Plane {
+		case "data":
+			fmt.Fprintf(p.stdout, "  objects   http://%s/put  and  /o/b3:…\n  API       http://%s/openapi.yaml\n", l.Address, l.Address)
+		case "metrics":
+			fmt.Fprintf(p.stdout, "  metrics   http://%s/metrics\n", l.Address)
+		case "operator":
+			fmt.Fprintf(p.stdout, "  operator  %s\n", l.Address)
+			if l.Address != httpapi.SocketPath(p.getenv, p.uid, p.tmp) {
+				ctl += " --socket " + l.Address
+			}
+		}
+	}
+	fmt.Fprintf(p.stdout, "  mode      auth %s: anyone on this machine may use it; chaos %s\n", c.Auth.Mode, onOff(c.Chaos.Enabled))
+	fmt.Fprintf(p.stdout, "  amnesia   on: RAM only, at most %s; every object is lost when this process ends\n", c.Store.MaxBytes)
+	fmt.Fprintf(p.stdout, "Next, in another terminal:\n  echo hello | %s put -\n  %s status\n  %s tail --since 10m\n\n", ctl, ctl, ctl)
+}
+
+// ronctl is how a person in this directory calls the ronctl beside micronode.
+func (p *process) ronctl() string {
+	path := filepath.Join(filepath.Dir(p.self), "ronctl")
+	if _, err := os.Stat(path); err != nil {
+		return "ronctl"
+	}
+	if rel, err := filepath.Rel(p.cwd, path); err == nil && len(rel) < len(path) {
+		return "./" + rel
+	}
+	return path
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}

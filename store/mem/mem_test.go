@@ -1,0 +1,30 @@
+package mem_test
+
+import (
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"micronode/store"
+	"micronode/store/mem"
+	"micronode/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(*testing.T) store.Store {
+		return mem.New(mem.Options{MaxBytes: 256 << 20, Now: storetest.NewClock().Now})
+	})
+}
+
+func TestConformanceBounded(t *testing.T) {
+	storetest.RunBounded(t, func(_ *testing.T, maxBytes int64) store.Store { return mem.New(mem.Options{MaxBytes: maxBytes}) })
+}
+
+func TestConformanceTTL(t *testing.T) {
+	storetest.RunTTL(t, func(_ *testing.T, now func() time.Time) store.Store {
+		return mem.New(mem.Options{MaxBytes: 64 << 20, Now: now})
+	})
+}

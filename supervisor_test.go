@@ -1,0 +1,603 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	httpapi "micronode/http"
+	"micronode/http/openapitest"
+	"micronode/http/ronctl/cli"
+	"micronode/store"
+)
+
+var soak = flag.Bool("soak", false, "put the whole source tree of the Go toolchain in, not a part of it")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// lenient lets a drill kill an actor often without a storm, and restart it at
+// once.
+var lenient = []string{
+	"--set", "supervisor.backoff_min=1ms", "--set", "supervisor.backoff_max=20ms",
+	"--set", "supervisor.max_restarts=10000", "--set", "supervisor.quarantine_after=20000",
+	"--set", "supervisor.watchdog=100ms", "--set", "limits.rps=100000", "--log", "warn",
+}
+
+// node is one run of the whole program inside the test.
+type node struct {
+	*testing.T
+	signals chan os.Signal
+	code    chan int
+	out     lockedBuffer
+	err     lockedBuffer
+	socket  string
+	addr    string
+	ctl     *httpapi.Client
+	seen    *events
+	ended   bool
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// start runs the program on a free port with its socket in a directory of the
+// test, and waits until it is ready.
+func start(t *testing.T, flags ...string) *node {
+	t.Helper()
+	n := &node{T: t, signals: make(chan os.Signal, 2), code: make(chan int, 1), socket: filepath.Join(t.TempDir(), "s", "n.sock")}
+	p := n.process(append([]string{"--dev", "--chaos", "--http-addr", "127.0.0.1:0", "--set", "uds.path=" + n.socket}, flags...)...)
+	go func() { n.code <- p.run(context.Background()) }()
+	n.connect()
+	t.Cleanup(func() {
+		if !n.ended {
+			n.signals <- syscall.SIGTERM
+			n.exit(exitOK)
+		}
+		if t.Failed() {
+			t.Logf("stdout:\n%s\nstderr:\n%.20000s", n.out.String(), n.err.String())
+		}
+	})
+	return n
+}
+
+func (n *node) process(args ...string) *process {
+	return &process{args: args, getenv: func(string) string { return "" }, tmp: n.TempDir(), stdout: &n.out, stderr: &n.err, signals: n.signals}
+}
+
+// connect makes a client of the operator socket and follows the bus from the
+// first event on.
+func (n *node) connect() {
+	n.Helper()
+	var d net.Dialer
+	base := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.DialContext(ctx, "unix", n.socket)
+	}}
+	c, err := httpapi.NewClient(httpapi.ClientOptions{Socket: n.socket, HTTP: &http.Client{Transport: openapitest.Transport(n, base)}})
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.ctl = c
+	n.Cleanup(base.CloseIdleConnections)
+	for {
+		r, err := c.Ready(n.Context(), false, false)
+		if err == nil && r.Ready {
+			break
+		}
+		select {
+		case code := <-n.code:
+			n.ended = true
+			n.Fatalf("ended with %d: %s", code, n.err.String())
+		default:
+			runtime.Gosched()
+		}
+	}
+	st, err := c.Status(n.Context())
+	if err != nil {
+		n.Fatal(err)
+	}
+	for _, l := range st.Listeners {
+		if l.Plane == "data" {
+			n.addr = l.Address
+		}
+	}
+	n.seen = follow(n)
+}
+
+// exit waits for the end of the program.
+func (n *node) exit(want int) {
+	n.Helper()
+	n.ended = true
+	if got := <-n.code; got != want {
+		n.Errorf("exit code %d, want %d: %s", got, want, n.err.String())
+	}
+	n.seen.wait()
+}
+
+// events collects the bus.
+type events struct {
+	mu   sync.Mutex
+	all  []httpapi.Event
+	more chan struct{}
+	done sync.WaitGroup
+}
+
+func follow(n *node) *events {
+	e := &events{more: make(chan struct{}, 1)}
+	e.done.Go(func() {
+		for ev, err := range n.ctl.Tail(context.Background(), httpapi.TailOptions{Since: "1h"}) {
+			if err != nil {
+				return
+			}
+			e.mu.Lock()
+			e.all = append(e.all, ev)
+			e.mu.Unlock()
+			select {
+			case e.more <- struct{}{}:
+			default:
+			}
+		}
+	})
+	return e
+}
+
+func (e *events) wait() { e.done.Wait() }
+
+// count returns how many events of a kind and service there were; "" is any.
+func (e *events) count(kind, service string) (n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, ev := range e.all {
+		if ev.Kind == kind && (service == "" || ev.Service == service) {
+			n++
+		}
+	}
+	return n
+}
+
+// until waits until there are so many.
+func (n *node) until(kind, service string, many int) {
+	n.Helper()
+	for n.seen.count(kind, service) < many {
+		select {
+		case <-n.seen.more:
+		case <-n.Context().Done():
+			n.Fatalf("%d events %s of %q, want %d", n.seen.count(kind, service), kind, service, many)
+		}
+	}
+}
+
+// healthy waits until the node is ready and nothing is missing.
+func (n *node) healthy() {
+	n.Helper()
+	for {
+		r, err := n.ctl.Ready(n.Context(), false, false)
+		if err != nil {
+			n.Fatal(err)
+		}
+		if r.Ready && !r.Degraded {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// order gives an order to an actor as soon as it can take it.
+func (n *node) order(f func(context.Context, httpapi.Order) (httpapi.Done, error), actor string) {
+	n.Helper()
+	for {
+		_, err := f(n.Context(), httpapi.Order{Service: actor, Reason: "drill"})
+		switch {
+		case err == nil:
+			return
+		case errors.Is(err, httpapi.ErrConflict): // still down
+			runtime.Gosched()
+		default:
+			n.Fatal(err)
+		}
+	}
+}
+
+var actorNames = []string{"config", "storage", "ingress", "health"}
+
+// ronctl runs the command in this process and returns its exit code and output.
+func (n *node) ronctl(args ...string) (int, string) {
+	var out, errOut lockedBuffer
+	code := cli.Main(context.Background(), cli.System{
+		Args: append([]string{"--socket", n.socket}, args...), Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errOut,
+		Getenv: func(string) string { return "" }, Now: time.Now,
+		Terminal: func(io.Writer) (int, bool) { return 0, false },
+	})
+	return code, out.String() + errOut.String()
+}
+
+// TestTheStory: up in order, every actor killed and hung while real files go
+// in, everything acknowledged comes back bit for bit, the counts agree, down in
+// reverse, nothing left.
+func TestSoak(t *testing.T) {
+	dir := filepath.Join(runtime.GOROOT(), "src")
+	kills, hangs := 50, 5
+	if !*soak {
+		dir, kills, hangs = filepath.Join(dir, "net"), 12, 2
+	}
+	n := start(t, lenient...)
+	manifest := filepath.Join(t.TempDir(), "manifest.tsv")
+	var drill sync.WaitGroup
+	for _, actor := range actorNames {
+		drill.Go(func() {
+			for i := range kills + hangs {
+				if i%(kills/hangs+1) == 0 {
+					n.order(n.ctl.Hang, actor)
+				} else {
+					n.order(n.ctl.Kill, actor)
+				}
+			}
+		})
+	}
+	code, out := n.ronctl("put", "-r", "--manifest", manifest, dir)
+	if code != cli.ExitOK {
+		t.Errorf("put: exit %d: %s", code, last(out))
+	}
+	drill.Wait()
+	for _, actor := range actorNames {
+		n.until("ServiceCrashed", actor, kills+hangs)
+	}
+	n.healthy()
+	if code, out := n.ronctl("verify", manifest, dir); code != cli.ExitOK {
+		t.Errorf("verify: exit %d: %s", code, last(out))
+	}
+	if stored, files := lines(t, manifest), regularFiles(t, dir); stored != files || files < 100 {
+		t.Errorf("%d files in the manifest, %d in the tree", stored, files)
+	}
+	st, err := n.ctl.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range st.Services {
+		if s.Restarts != int64(kills+hangs) {
+			t.Errorf("%s: %d restarts, want %d", s.Name, s.Restarts, kills+hangs)
+		}
+	}
+	n.signals <- syscall.SIGTERM
+	n.exit(exitOK)
+	for _, actor := range actorNames {
+		if got := n.seen.count("ServiceCrashed", actor); got != kills+hangs {
+			t.Errorf("%s: %d crashes on the bus, want %d", actor, got, kills+hangs)
+		}
+	}
+	if got := n.seen.count("ReadyChanged", ""); got < 2*len(actorNames) {
+		t.Errorf("readiness changed only %d times", got)
+	}
+	if up, down := healthOrder(n.seen.all); !slices.Equal(up, actorNames) || !slices.Equal(down, reversed(actorNames)) {
+		t.Errorf("up %v, down %v", up, down)
+	}
+	if _, err := os.Stat(n.socket); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+func last(s string) string {
+	l := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(l[max(0, len(l)-5):], "\n")
+}
+
+func lines(t *testing.T, path string) int {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Count(b, []byte("\n"))
+}
+
+func regularFiles(t *testing.T, dir string) (n int) {
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			n++
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// healthOrder is the order of the first start and of the last stop.
+func healthOrder(all []httpapi.Event) (up, down []string) {
+	for _, e := range all {
+		var d struct {
+			OK    bool
+			State string
+		}
+		if e.Kind != "Health" || json.Unmarshal(e.Data, &d) != nil {
+			continue
+		}
+		if d.OK && !slices.Contains(up, e.Service) {
+			up = append(up, e.Service)
+		}
+		if d.State == "stopping" {
+			down = append(down, e.Service)
+		}
+	}
+	return up, down
+}
+
+func reversed(s []string) []string {
+	r := slices.Clone(s)
+	slices.Reverse(r)
+	return r
+}
+
+// TestStopUnderLoad: clients keep putting while SIGTERM comes. Every request
+// that was sent on a connection gets a whole answer, readyz says 503 before any
+// connection is refused, and the exit is clean.
+func TestStopUnderLoad(t *testing.T) {
+	n := start(t, lenient...)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
+	var load sync.WaitGroup
+	var served, refused, notReadyAt, refusedAt atomic.Int64
+	begun := time.Now()
+	for worker := range 8 {
+		rng := rand.New(rand.NewPCG(1, uint64(worker)))
+		load.Go(func() {
+			for refused.Load() < 8 {
+				body := make([]byte, 1+rng.IntN(100_000))
+				for i := range body {
+					body[i] = byte(rng.Uint32())
+				}
+				res, err := client.Post("http://"+n.addr+"/put", "application/octet-stream", bytes.NewReader(body))
+				if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" { // refused, or reset where the kernel has no socket filters
+					refusedAt.CompareAndSwap(0, int64(time.Since(begun)))
+					refused.Add(1)
+					return
+				}
+				if err != nil {
+					t.Errorf("cut: %v", err)
+					return
+				}
+				var s httpapi.Stored
+				err = json.NewDecoder(res.Body).Decode(&s)
+				_ = res.Body.Close()
+				if err != nil || res.StatusCode/100 != 2 || s.Address != store.Sum(body).String() {
+					t.Errorf("status %d, %+v, %v", res.StatusCode, s, err)
+				}
+				if served.Add(1) == 200 {
+					n.signals <- syscall.SIGTERM
+				}
+			}
+		})
+	}
+	load.Go(func() {
+		for refused.Load() == 0 {
+			if r, err := n.ctl.Ready(t.Context(), false, false); err == nil && !r.Ready {
+				notReadyAt.CompareAndSwap(0, int64(time.Since(begun)))
+				return
+			}
+		}
+	})
+	load.Wait()
+	n.exit(exitOK)
+	if lead := time.Duration(refusedAt.Load() - notReadyAt.Load()); notReadyAt.Load() == 0 || lead <= 0 {
+		t.Errorf("refused %v after readyz said so (readyz at %v)", lead, time.Duration(notReadyAt.Load()))
+	}
+	if n.seen.count("Shutdown", "") != 1 || n.seen.count("DrainStarted", "") != 1 {
+		t.Error("the bus did not tell of the drain")
+	}
+}
+
+// TestBodiesBeyondTheBound: a stream without end is refused at the bound, a
+// large one comes back whole and in parts.
+func TestLargeStreams(t *testing.T) {
+	n := start(t, lenient...)
+	rng := rand.NewChaCha8([32]byte{1})
+	const size = 60 << 20
+	data := make([]byte, size)
+	_, _ = rng.Read(data)
+	stored, created, err := n.ctl.Put(t.Context(), bytes.NewReader(data), store.PutOptions{Size: -1})
+	if err != nil || !created || stored.Address != store.Sum(data).String() {
+		t.Fatal(stored, created, err)
+	}
+	a, _ := store.ParseAddress(stored.Address)
+	var whole bytes.Buffer
+	if _, err := n.ctl.Get(t.Context(), a, &whole, nil); err != nil || !bytes.Equal(whole.Bytes(), data) {
+		t.Fatalf("%d bytes back: %v", whole.Len(), err)
+	}
+	pick := rand.New(rand.NewPCG(2, 2))
+	for range 50 {
+		off := pick.Int64N(size)
+		span := httpapi.Span{Off: off, N: 1 + pick.Int64N(min(300_000, size-off))}
+		var part bytes.Buffer
+		if _, err := n.ctl.Get(t.Context(), a, &part, &span); err != nil || !bytes.Equal(part.Bytes(), data[span.Off:span.Off+span.N]) {
+			t.Fatalf("range %+v: %d bytes, %v", span, part.Len(), err)
+		}
+	}
+	endless := io.LimitReader(&repeat{data: data[:1<<20]}, 5<<30)
+	if _, _, err := n.ctl.Put(t.Context(), struct{ io.Reader }{endless}, store.PutOptions{Size: -1}); !errors.Is(err, store.ErrTooLarge) {
+		t.Errorf("5 GiB: %v", err)
+	}
+	if st, err := n.ctl.Status(t.Context()); err != nil || st.Store.Objects != 1 {
+		t.Errorf("after the refusal: %+v, %v", st.Store, err)
+	}
+}
+
+type repeat struct {
+	data []byte
+	at   int
+}
+
+func (r *repeat) Read(p []byte) (int, error) {
+	n := copy(p, r.data[r.at:])
+	r.at = (r.at + n) % len(r.data)
+	return n, nil
+}
+
+// TestExitCodes: 0 clean, 2 configuration and usage, 98 bind (contract §9).
+func TestExitCodes(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	bad := filepath.Join(t.TempDir(), "bad.toml")
+	if err := os.WriteFile(bad, []byte("[limits]\nrsp = 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := filepath.Join(t.TempDir(), "good.toml")
+	if err := os.WriteFile(good, []byte("[limits]\nrps = 5\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"unknown flag":           {[]string{"--nope"}, exitConfig, "--help"},
+		"an argument":            {[]string{"serve"}, exitConfig, "--help"},
+		"unknown key":            {[]string{"--set", "limits.rsp=5"}, exitConfig, "did you mean limits.rps"},
+		"not loopback":           {[]string{"--dev", "--http-addr", "0.0.0.0:8080"}, exitConfig, "loopback"},
+		"auth.mode cap":          {[]string{"--set", "auth.mode=cap"}, exitConfig, "--dev"},
+		"missing file":           {[]string{"--config", "/nonexistent.toml"}, exitConfig, "/nonexistent.toml"},
+		"a fault with its place": {[]string{"config", "validate", bad}, exitConfig, bad + ":2:1"},
+		"a valid file":           {[]string{"config", "validate", good}, exitOK, "valid"},
+		"print":                  {[]string{"config", "print", "--origin", "--config", good}, exitOK, "# file " + good + ":2"},
+		"schema":                 {[]string{"config", "schema"}, exitOK, "2020-12"},
+		"version":                {[]string{"version"}, exitOK, "micronode"},
+		"help":                   {[]string{"--help"}, exitOK, "--dev"},
+		"a taken port":           {[]string{"--dev", "--http-addr", taken.Addr().String()}, exitBind, taken.Addr().String()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := &node{T: t, signals: make(chan os.Signal)}
+			code := n.process(c.args...).run(t.Context())
+			if said := n.out.String() + n.err.String(); code != c.code || !strings.Contains(said, c.says) {
+				t.Errorf("exit %d, want %d; it says %q, want %q in it", code, c.code, said, c.says)
+			}
+		})
+	}
+}
+
+// TestStopByOperatorAndSecondSignal: ronctl stop ends the program cleanly; a
+// second signal does not wait for a request that never ends.
+func TestWaysToStop(t *testing.T) {
+	n := start(t)
+	if code, out := n.ronctl("stop"); code != cli.ExitOK {
+		t.Errorf("stop: %d %s", code, out)
+	}
+	n.exit(exitOK)
+
+	n = start(t)
+	conn, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	fmt.Fprintf(conn, "POST /put HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\nhalf", n.addr)
+	n.signals <- syscall.SIGTERM
+	n.until("Shutdown", "", 1)
+	n.signals <- syscall.SIGTERM
+	n.ended = true
+	if code := <-n.code; code != exitFailed {
+		t.Errorf("exit code %d after the second signal", code)
+	}
+	_ = conn.Close() // the first stop, still under way here, ends now
+	n.seen.wait()
+}
+
+// TestBinary: the built program, as a person starts it: a first line that
+// helps, three commands that work when pasted, and a clean end on SIGTERM.
+func TestBinary(t *testing.T) {
+	dir := t.TempDir()
+	for name, pkg := range map[string]string{"micronode": ".", "ronctl": "./http/ronctl"} {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	cmd := exec.Command("./micronode", "--dev", "--http-addr", "127.0.0.1:0")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir(), "RUNTIME_DIRECTORY=", "RON_CONFIG=")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logs lockedBuffer
+	cmd.Stderr = &logs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	greeting := untilLine(t, out, "tail --since")
+	for _, want := range []string{"is ready after", "http://127.0.0.1:", "auth dev", "every object is lost"} {
+		if !strings.Contains(greeting, want) {
+			t.Errorf("the greeting lacks %q:\n%s", want, greeting)
+		}
+	}
+	for line := range strings.Lines(greeting) {
+		if line = strings.TrimSpace(line); !strings.Contains(line, "./ronctl") {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		sh := exec.CommandContext(ctx, "sh", "-c", strings.Replace(line, "tail --since 10m", "tail --since 10m | head -n 3", 1))
+		sh.Dir, sh.Env = dir, cmd.Env
+		said, err := sh.CombinedOutput()
+		cancel()
+		if err != nil || len(said) == 0 {
+			t.Errorf("%s: %v: %s", line, err, said)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, out)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("exit: %v\n%s", err, logs.String())
+	}
+}
+
+func untilLine(t *testing.T, r io.Reader, want string) string {
+	t.Helper()
+	var all bytes.Buffer
+	buf := make([]byte, 4096)
+	for !strings.Contains(all.String(), want) {
+		n, err := r.Read(buf)
+		all.Write(buf[:n])
+		if err != nil {
+			t.Fatalf("%v after %q", err, all.String())
+		}
+	}
+	return all.String()
+}
