@@ -221,7 +221,7 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	r := n.Readiness()
 	gauge("ready_state", readyValue(r))
-	for _, dep := range r.Missing {
+	for _, dep := range slices.Compact(slices.Clone(r.Missing)) { // an actor and a cause may share a name
 		gauge("ready_dependency_unmet", 1, dep)
 	}
 	if n.door != nil {

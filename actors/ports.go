@@ -108,10 +108,14 @@ func (n *Node) version() httpapi.Version {
 // tail subscribes to the bus for one reader of /api/v1/bus/tail.
 func (n *Node) tail(q httpapi.TailQuery) (httpapi.Tail, error) {
 	k := kernel.Query{Topic: q.Topic, Kind: q.Kind}
-	if q.History {
-		if k.After = q.SinceSeq; q.SinceSeq == 0 {
-			k.Since = n.opt.Now().Add(-q.Since)
-		}
+	switch {
+	case !q.History:
+	case q.SinceSeq > 0:
+		k.After = q.SinceSeq
+	case q.Since > 0:
+		k.Since = n.opt.Now().Add(-q.Since)
+	default: // after event 0: everything
+		k.Since = time.Unix(0, 1)
 	}
 	return tail{n.bus.Subscribe(k)}, nil
 }

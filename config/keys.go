@@ -67,15 +67,15 @@ func sectionKeys() []Key {
 func limitKeys() []Key {
 	return []Key{
 		row("limits.rps", 500, func(c *Config) *int { return &c.Limits.RPS },
-			"requests a second for the whole node").in(1, 1_000_000).live(),
+			"requests a second for the whole node").in(1, 1_000_000_000).live(),
 		row("limits.inflight", 512, func(c *Config) *int { return &c.Limits.Inflight },
-			"requests served at once").in(1, 65536).live(),
+			"requests served at once").in(1, 1_000_000).live(),
 		row("limits.max_body_bytes", 1*mib, func(c *Config) *Size { return &c.Limits.MaxBodyBytes },
 			"largest body with a Content-Length; a size").in(1, int64(1*gib)).live(),
 		row("limits.max_object_bytes", 64*mib, func(c *Config) *Size { return &c.Limits.MaxObjectBytes },
 			"largest streamed object; a size").in(1, int64(1024*gib)).live(),
 		row("limits.max_conns", 1024, func(c *Config) *int { return &c.Limits.MaxConns },
-			"open connections").in(1, 65536).live(),
+			"open connections").in(1, 1_000_000).live(),
 		row("limits.header_bytes", 16*kib, func(c *Config) *Size { return &c.Limits.HeaderBytes },
 			"request line and headers of one request; a size").in(int64(1*kib), int64(1*mib)),
 		row("limits.request_timeout", 5*time.Second, func(c *Config) *time.Duration { return &c.Limits.RequestTimeout },

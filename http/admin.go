@@ -1,0 +1,82 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+)
+
+func (s *server) status(_ context.Context, w *reply, _ *http.Request) error {
+	return w.writeJSON(http.StatusOK, s.ports.Status())
+}
+
+func (s *server) config(_ context.Context, w *reply, _ *http.Request) error {
+	v := s.ports.Config()
+	if v == nil {
+		v = struct{}{}
+	}
+	return w.writeJSON(http.StatusOK, v)
+}
+
+// order is one thing that an operator can ask for.
+type order struct {
+	action string // of the audit
+	needs  bool   // a service must be named; otherwise none may be
+	do     func(context.Context, Order) (Done, error)
+}
+
+// orders are the routes that change the node. Those whose port is nil do not exist.
+func (s *server) orders() []*route {
+	var all []*route
+	if o := s.ports.Operator; o != nil {
+		all = append(all,
+			s.orderRoute("/api/v1/restart", classOrder, order{"restart", true, o.Restart}),
+			s.orderRoute("/api/v1/drain", classOrder, order{"drain", false, o.Drain}),
+			s.orderRoute("/api/v1/shutdown", classOrder, order{"shutdown", false, o.Shutdown}))
+	}
+	if c := s.ports.Chaos; c != nil {
+		all = append(all,
+			s.orderRoute("/api/v1/chaos/kill", classChaos, order{"chaos_kill", true, c.Kill}),
+			s.orderRoute("/api/v1/chaos/hang", classChaos, order{"chaos_hang", true, c.Hang}))
+	}
+	return all
+}
+
+func (s *server) orderRoute(pattern string, c class, o order) *route {
+	return &route{pattern: pattern, verbs: []verb{{http.MethodPost, c, timed, func(ctx context.Context, w *reply, r *http.Request) error {
+		asked, done, err := s.carryOut(ctx, w, r, o)
+		s.audit(w, o.action, asked, err)
+		if err != nil {
+			return err
+		}
+		return w.writeJSON(http.StatusOK, done)
+	}}}}
+}
+
+func (s *server) carryOut(ctx context.Context, w *reply, r *http.Request, o order) (Order, Done, error) {
+	if w.plane != planeOperator {
+		return Order{}, Done{}, refuse(ErrForbidden, "Orders are taken on the operator socket only. Use it: ronctl --socket PATH; its path is in the node's first lines and in GET /api/v1/status.")
+	}
+	asked, err := readOrder(w, r, s.limits.RequestTimeout)
+	if err != nil {
+		return Order{}, Done{}, err
+	}
+	if err := asked.check(o.needs); err != nil {
+		return asked, Done{}, err
+	}
+	done, err := o.do(ctx, asked)
+	return asked, done, err
+}
+
+// audit tells of every order, carried out or refused.
+func (s *server) audit(w *reply, action string, asked Order, err error) {
+	if s.ports.Observe.Audit == nil {
+		return
+	}
+	outcome := "ok"
+	if err != nil {
+		outcome = kindOf(err).code
+	}
+	s.ports.Observe.Audit(AuditRecord{
+		Action: action, Service: asked.Service, Reason: asked.Reason, UID: w.uid, CorrID: w.corrID, Outcome: outcome,
+	})
+}

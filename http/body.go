@@ -1,0 +1,96 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// slicedBody reads a request's body. Each 64 KiB must arrive within the request
+// timeout, however long the whole is; how it ended badly is kept in err.
+type slicedBody struct {
+	src     io.Reader
+	w       *reply
+	timeout time.Duration
+	left    int   // of the current slice
+	err     error // a refusal, once the body broke
+	whole   bool  // read to its end
+}
+
+func newSlicedBody(w *reply, r *http.Request, timeout time.Duration) *slicedBody {
+	return &slicedBody{src: r.Body, w: w, timeout: timeout}
+}
+
+// Read implements io.Reader.
+func (b *slicedBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	if b.left == 0 {
+		b.left = sliceBytes
+		b.w.conn.become(connBody)
+		b.setDeadline(b.w.conn.set.now().Add(b.timeout))
+	}
+	n, err := b.src.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	b.w.in += int64(n)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		b.finish()
+		return n, io.EOF
+	default:
+		b.err = bodyError(err)
+		return n, b.err
+	}
+}
+
+// finish takes the deadline off the connection: net/http goes on reading it to
+// learn whether the client leaves.
+func (b *slicedBody) finish() {
+	if b.whole {
+		return
+	}
+	b.whole = true
+	b.setDeadline(time.Time{})
+	b.w.conn.become(connWorking)
+}
+
+func (b *slicedBody) setDeadline(t time.Time) {
+	_ = http.NewResponseController(b.w).SetReadDeadline(t) // a broken connection shows at the next read
+}
+
+func bodyError(err error) error {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ErrTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errBodyCut
+	default:
+		return fmt.Errorf("%w: %w", errBodyCut, err)
+	}
+}
+
+// unreadWait is how long a client may go on sending a large body that is not
+// wanted, so that it reads the refusal instead of a reset.
+const unreadWait = 500 * time.Millisecond
+
+// leaveBody bounds the wait for a body that nobody will read. A short one is
+// read over by net/http and the connection lives on; a long or endless one ends it.
+func (w *reply) leaveBody(r *http.Request, timeout time.Duration) {
+	if r.ContentLength == 0 {
+		return
+	}
+	wait := timeout
+	if r.ContentLength < 0 || r.ContentLength > sliceBytes {
+		wait = min(wait, unreadWait)
+		if w.status == 0 {
+			w.lastOnConnection()
+		}
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(w.conn.set.now().Add(wait)) // a broken connection needs no deadline
+}

@@ -1,0 +1,193 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Bounds of the client.
+const (
+	defaultAnswerTimeout = 30 * time.Second
+	dialTimeout          = 5 * time.Second
+	idleTimeout          = 30 * time.Second
+	maxIdleConns         = 16
+	maxAnswerBytes       = 8 << 20 // of a JSON answer
+	maxDeclaredBody      = 1 << 20 // the most that /put takes with a Content-Length (contract §2)
+	expectAbove          = 64 << 10
+	expectTimeout        = 2 * time.Second
+)
+
+// ClientOptions say which node to talk to and how. One of Addr and Socket is
+// needed; with both, Socket wins.
+type ClientOptions struct {
+	Addr   string                 // host:port, or a base URL with http:// or https://
+	Socket string                 // path of the operator socket
+	Token  func() (string, error) // a capability, asked for before each request on TCP; nil: none
+	CorrID func() string          // names each call; nil: the node does
+	Retry  Retry                  // zero: no retries
+	// AnswerTimeout bounds the wait for an answer to begin once a request has
+	// been sent; 0 means 30 s. The context bounds the whole call.
+	AnswerTimeout time.Duration
+	// HTTP replaces the client's own connections: it is used as it is and has
+	// to reach Addr or Socket by itself. Tests put a checking transport there.
+	HTTP *http.Client
+}
+
+// Client speaks the wire to one node. It may be used from many goroutines.
+//
+// A refusal of the node comes back as *[Problem], which errors.Is-matches the
+// sentinel that the node refused with (store.ErrNotFound, [ErrConflict], ...).
+// A node that cannot be reached is [ErrUnreachable], one that was lost in the
+// middle of a call [ErrConnLost].
+type Client struct {
+	base   string
+	hc     *http.Client
+	token  func() (string, error)
+	corrID func() string
+	retry  Retry
+}
+
+// NewClient returns a client. It does not connect yet. Close it when done.
+func NewClient(opt ClientOptions) (*Client, error) {
+	base, err := baseURL(opt)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{base: base, hc: opt.HTTP, token: opt.Token, corrID: opt.CorrID, retry: opt.Retry.withDefaults()}
+	if opt.Socket != "" {
+		c.token = nil // the socket's peer credentials are the authority there
+	}
+	if c.hc == nil {
+		c.hc = &http.Client{Transport: newTransport(opt)}
+	}
+	// A node never redirects; following one would carry the token elsewhere.
+	hc := *c.hc
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.hc = &hc
+	return c, nil
+}
+
+// Close gives idle connections back.
+func (c *Client) Close() { c.hc.CloseIdleConnections() }
+
+func baseURL(opt ClientOptions) (string, error) {
+	if opt.Socket != "" {
+		return "http://localhost", nil
+	}
+	if opt.Addr == "" {
+		return "", errors.New("neither an address nor a socket to talk to")
+	}
+	raw := opt.Addr
+	if !strings.Contains(raw, "://") {
+		raw = "http://" + raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		u.Scheme != "http" && u.Scheme != "https" {
+		return "", errors.New("bad address: want host:port, or http:// or https:// and host:port")
+	}
+	return strings.TrimSuffix(u.Scheme+"://"+u.Host+u.Path, "/"), nil
+}
+
+func newTransport(opt ClientOptions) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	dial := dialer.DialContext
+	if opt.Socket != "" {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", opt.Socket)
+		}
+	}
+	if opt.AnswerTimeout <= 0 {
+		opt.AnswerTimeout = defaultAnswerTimeout
+	}
+	return &http.Transport{
+		DialContext:            dial,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           maxIdleConns,
+		MaxIdleConnsPerHost:    maxIdleConns,
+		IdleConnTimeout:        idleTimeout,
+		ResponseHeaderTimeout:  opt.AnswerTimeout,
+		ExpectContinueTimeout:  expectTimeout,
+		MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression:     true,
+	}
+}
+
+// wireCall is one logical call, of one or more attempts.
+type wireCall struct {
+	method, path string
+	query        url.Values
+	header       http.Header
+	body         func() (io.ReadCloser, int64, error) // fresh for each attempt, with its length or -1; nil: none
+	repeat       bool                                 // harmless when it is carried out twice
+	once         bool                                 // never retried
+	spent        func() bool                          // its body cannot be given again; nil: it can
+	accept       int                                  // a status besides 2xx that is an answer and no refusal
+}
+
+// do carries a call out and returns its answer, or the refusal as an error.
+func (c *Client) do(ctx context.Context, cl wireCall) (*http.Response, error) {
+	corrID := ""
+	if c.corrID != nil {
+		corrID = c.corrID()
+	}
+	again := c.retry.begin()
+	for {
+		resp, err := c.attempt(ctx, cl, corrID)
+		if err == nil {
+			return resp, nil
+		}
+		if cl.once || cl.spent != nil && cl.spent() || !again.after(ctx, err, cl.repeat) {
+			return nil, err
+		}
+	}
+}
+
+// attempt is one exchange on the wire.
+func (c *Client) attempt(ctx context.Context, cl wireCall, corrID string) (*http.Response, error) {
+	target := c.base + cl.path
+	if len(cl.query) > 0 {
+		target += "?" + cl.query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, cl.method, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	for name, values := range cl.header {
+		req.Header[name] = values
+	}
+	if corrID != "" {
+		req.Header.Set("X-Corr-ID", corrID)
+	}
+	if c.token != nil {
+		token, err := c.token()
+		if err != nil {
+			return nil, fmt.Errorf("capability: %w", err)
+		}
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+	}
+	if cl.body != nil {
+		body, size, err := cl.body()
+		if err != nil {
+			return nil, err
+		}
+		req.Body, req.ContentLength = body, size
+	}
+	resp, err := c.hc.Do(req)
+	if err != nil {
+		return nil, wireError(ctx, err)
+	}
+	if resp.StatusCode/100 == 2 || resp.StatusCode == cl.accept {
+		return resp, nil
+	}
+	return nil, readProblem(resp)
+}

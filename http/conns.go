@@ -1,0 +1,170 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+)
+
+// connSet is the connections of one plane, never more than max.
+type connSet struct {
+	max     int
+	now     func() time.Time
+	timeout time.Duration // of one write of 64 KiB
+	kick    chan struct{} // holds one token: something may have changed
+
+	mu    sync.Mutex // guards all that follows
+	all   map[*conn]struct{}
+	alive int  // goroutines of net/http that serve connections
+	gone  bool // nothing is taken in any more
+}
+
+func newConnSet(limit int, timeout time.Duration, now func() time.Time) *connSet {
+	return &connSet{max: limit, now: now, timeout: timeout, kick: make(chan struct{}, 1), all: map[*conn]struct{}{}}
+}
+
+// add takes a connection in. At the bound, the one that has waited longest
+// without a complete request makes room (contract §6); false when all are working.
+func (s *connSet) add(nc net.Conn) (*conn, bool) {
+	c := &conn{Conn: nc, set: s, uid: -1}
+	c.since.Store(s.now().UnixNano())
+	s.mu.Lock()
+	var victim *conn
+	if len(s.all) >= s.max {
+		if victim = s.longestWaiting(); victim == nil {
+			s.mu.Unlock()
+			return nil, false
+		}
+		delete(s.all, victim)
+	}
+	gone := s.gone
+	if !gone {
+		s.all[c] = struct{}{}
+	}
+	s.mu.Unlock()
+	if victim != nil {
+		_ = victim.Conn.Close() // its serving goroutine notices
+	}
+	return c, !gone
+}
+
+// longestWaiting is called with mu held.
+func (s *connSet) longestWaiting() *conn {
+	var oldest *conn
+	for c := range s.all {
+		if c.state.Load() != connWorking && (oldest == nil || c.since.Load() < oldest.since.Load()) {
+			oldest = c
+		}
+	}
+	return oldest
+}
+
+func (s *connSet) remove(c *conn) {
+	s.mu.Lock()
+	delete(s.all, c)
+	s.mu.Unlock()
+	s.changed()
+}
+
+func (s *connSet) changed() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (s *connSet) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
+// quiesce waits until no connection is left, closing those that were quiet for
+// drainIdle since began: long enough for a client that was about to send.
+func (s *connSet) quiesce(ctx context.Context, began time.Time) error {
+	for {
+		left, wait := s.closeQuiet(began)
+		if left == 0 {
+			return nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-s.kick:
+		case <-timer.C:
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// closeQuiet returns how many are left, and how long until one may be due.
+func (s *connSet) closeQuiet(began time.Time) (left int, wait time.Duration) {
+	now := s.now()
+	wait = drainIdle
+	var due []*conn
+	s.mu.Lock()
+	for c := range s.all {
+		if c.state.Load() != connQuiet {
+			continue
+		}
+		since := time.Unix(0, c.since.Load())
+		if since.Before(began) {
+			since = began
+		}
+		if age := now.Sub(since); age >= drainIdle {
+			due = append(due, c)
+			delete(s.all, c)
+		} else {
+			wait = min(wait, drainIdle-age)
+		}
+	}
+	left = len(s.all)
+	s.mu.Unlock()
+	for _, c := range due {
+		_ = c.Conn.Close() // its serving goroutine notices
+	}
+	return left, wait
+}
+
+// serving counts the goroutines of net/http, by which waitServed ends.
+func (s *connSet) serving(delta int) {
+	s.mu.Lock()
+	s.alive += delta
+	s.mu.Unlock()
+	s.changed()
+}
+
+// waitServed waits until no goroutine serves a connection any more.
+func (s *connSet) waitServed(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		alive := s.alive
+		s.mu.Unlock()
+		if alive == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d connections do not end: %w", alive, ctx.Err())
+		case <-s.kick:
+		}
+	}
+}
+
+// closeAll cuts every connection and takes no more.
+func (s *connSet) closeAll() {
+	s.mu.Lock()
+	s.gone = true
+	all := slices.Collect(maps.Keys(s.all))
+	s.mu.Unlock()
+	for _, c := range all {
+		_ = c.Conn.Close() // its serving goroutine notices
+	}
+}

@@ -1,0 +1,213 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// Door owns the listeners and all that is served on them. It outlives whoever
+// runs it: Bind once, Open as often as one likes, Drain, Close.
+type Door struct {
+	server *server
+	data   *plane
+	planes []*plane // in the order in which they close: data, operator, metrics last
+	cancel context.CancelFunc
+	failed chan error
+	loops  sync.WaitGroup
+
+	mu      sync.Mutex // guards closed, drained and the marked fields of planes
+	closed  bool
+	drained time.Time // when the drain began
+}
+
+// NewDoor checks the options and binds nothing.
+func NewDoor(o Options) (*Door, error) {
+	o.Limits = o.Limits.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	base, cancel := context.WithCancel(context.Background())
+	s := newServer(o)
+	d := &Door{server: s, cancel: cancel}
+	d.data = newPlane(base, planeData, s, o.Limits.MaxConns)
+	d.data.bind = rebindTCP(o.HTTPAddr)
+	d.planes = append(d.planes, d.data)
+	if o.Socket.Path != "" {
+		p := newPlane(base, planeOperator, s, operatorConns)
+		p.peer = peerCheck(o.Socket.AllowUIDs)
+		p.bind = func(ctx context.Context) (net.Listener, error) {
+			return noTyped(bindSocket(ctx, o.Socket, d.dataPort()))
+		}
+		d.planes = append(d.planes, p)
+	}
+	if o.MetricsAddr != "" {
+		p := newPlane(base, planeMetrics, s, metricsConns)
+		p.bind = rebindTCP(o.MetricsAddr)
+		d.planes = append(d.planes, p)
+	}
+	d.failed = make(chan error, len(d.planes))
+	return d, nil
+}
+
+// rebindTCP binds addr, and from then on the very address that it got: port 0
+// is chosen once.
+func rebindTCP(addr string) func(context.Context) (net.Listener, error) {
+	return func(ctx context.Context) (net.Listener, error) {
+		l, err := bindTCP(ctx, addr)
+		if err == nil {
+			addr = l.Addr().String()
+		}
+		return l, err
+	}
+}
+
+// noTyped keeps a nil *socketFile from becoming a listener that is not nil.
+func noTyped(s *socketFile, err error) (net.Listener, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// errClosed says that a Door was used after Close.
+var errClosed = errors.New("httpapi: the door is closed")
+
+// Bind binds every listener that is not bound, all or none. Connections queue
+// from now on and are answered from Open on. Errors wrap ErrBind. Bind and Open
+// belong to one goroutine at a time.
+func (d *Door) Bind(ctx context.Context) error {
+	var bound []*plane
+	for _, p := range d.planes {
+		d.mu.Lock()
+		closed, wanted := d.closed, p.ln == nil && !p.ending
+		d.mu.Unlock()
+		if closed {
+			return errClosed
+		}
+		if !wanted {
+			continue
+		}
+		l, err := p.bind(ctx)
+		if err != nil {
+			for _, p := range bound {
+				d.unbind(p)
+			}
+			return err
+		}
+		d.mu.Lock()
+		p.listen(l)
+		d.mu.Unlock()
+		bound = append(bound, p)
+	}
+	return nil
+}
+
+// unbind gives a socket back that has no accept loop.
+func (d *Door) unbind(p *plane) {
+	d.mu.Lock()
+	ln, socket := p.ln, p.socket
+	if p.loop == nil {
+		p.ln = nil
+	}
+	idle := p.loop == nil && ln != nil
+	d.mu.Unlock()
+	if !idle {
+		return
+	}
+	_ = ln.Close()
+	if socket != nil {
+		_ = socket.remove() // a name left behind is found stale next time
+	}
+}
+
+// dataPort is the port of the data plane, which is bound first.
+func (d *Door) dataPort() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, port, _ := net.SplitHostPort(d.data.addr.Address)
+	return port
+}
+
+// Open sees to it that each listener accepts: one that died is bound again.
+// Calling it on an open door changes nothing.
+func (d *Door) Open() error {
+	if err := d.Bind(context.Background()); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return errClosed
+	}
+	for _, p := range d.planes {
+		if p.ln != nil && p.loop == nil && !p.ending {
+			d.accept(p)
+		}
+	}
+	return nil
+}
+
+// accept starts a plane's loop; mu is held.
+func (d *Door) accept(p *plane) {
+	ln, done := p.ln, make(chan struct{})
+	p.loop = done
+	d.loops.Go(func() {
+		defer close(done)
+		err := p.serve(ln)
+		d.mu.Lock()
+		p.ln, p.loop = nil, nil
+		wanted := p.ending || d.closed
+		d.mu.Unlock()
+		if !wanted {
+			d.fail(fmt.Errorf("%s listener on %s ended: %w", p.name, ln.Addr(), cmp.Or(err, net.ErrClosed)))
+		}
+	})
+}
+
+func (d *Door) fail(err error) {
+	select {
+	case d.failed <- err:
+	default: // as many as there are planes wait already
+	}
+}
+
+// Failed delivers when an accept loop ends that nobody ended. Open mends it.
+func (d *Door) Failed() <-chan error { return d.failed }
+
+// Listeners returns what is bound, with the ports and paths that were really got.
+func (d *Door) Listeners() []Listener {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []Listener
+	for _, p := range d.planes {
+		if p.ln != nil {
+			all = append(all, p.addr)
+		}
+	}
+	return all
+}
+
+// Inflight is how many requests are being answered now, on all planes.
+func (d *Door) Inflight() int64 { return d.server.inflight.Load() }
+
+// InflightByRoute calls f with each route's pattern and how many of its
+// requests are being answered now. The patterns are a bounded set.
+func (d *Door) InflightByRoute(f func(route string, n int64)) {
+	for _, rt := range d.server.table.all {
+		f(rt.pattern, rt.inflight.Load())
+	}
+}
+
+// Conns is how many connections are open now, on all planes.
+func (d *Door) Conns() int64 {
+	var n int64
+	for _, p := range d.planes {
+		n += int64(p.set.len())
+	}
+	return n
+}

@@ -1,0 +1,45 @@
+package httpapi
+
+// For fuzzing: the verdicts of parseRange are 0 ignored, 1 satisfiable, 2 unsatisfiable.
+func ParseRange(header string, size int64) (off, n int64, verdict int) {
+	off, n, v := parseRange(header, size)
+	return off, n, int(v)
+}
+
+var (
+	ParseTraceparent = parseTraceparent
+	ValidCorrID      = validCorrID
+	SentinelFor      = sentinelFor
+)
+
+// CloseListener breaks the data listener as a fault of the system would.
+func (d *Door) CloseListener() {
+	d.mu.Lock()
+	ln := d.data.ln
+	d.mu.Unlock()
+	_ = ln.Listener.Close()
+}
+
+// Row is one line of the table of problems.
+type Row struct {
+	Err          error
+	Status       int
+	Code, Reason string
+}
+
+// Table is the table of problems.
+func Table() []Row {
+	var rows []Row
+	for _, k := range kinds {
+		rows = append(rows, Row{k.err, k.status, k.code, k.reason})
+	}
+	return rows
+}
+
+// IgnoreHandshakes does what a drain does first.
+func (d *Door) IgnoreHandshakes() {
+	d.mu.Lock()
+	ln := d.data.ln
+	d.mu.Unlock()
+	refuseHandshakes(ln.Listener)
+}

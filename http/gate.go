@@ -1,0 +1,32 @@
+package httpapi
+
+import (
+	"time"
+
+	"micronode/store"
+)
+
+// planeObjects is the plane that the object routes belong to.
+const planeObjects = "objects"
+
+// gate refuses, before a body is read, what the objects plane does not take now:
+// writes unless it is open, reads only when it is closed (contract §4). A plane
+// that readiness does not mention is as open as the node is ready.
+func gate(r Readiness, c class) error {
+	state, known := r.Planes[planeObjects]
+	if !known {
+		state = PlaneOpen
+		if !r.Ready {
+			state = PlaneClosed
+		}
+	}
+	after := time.Duration(r.RetryAfter) * time.Second
+	switch {
+	case state == PlaneOpen, state == PlaneReadOnly && c == classRead:
+		return nil
+	case state == PlaneReadOnly:
+		return &refusal{kind: store.ErrReadOnly, after: after}
+	default:
+		return &refusal{kind: store.ErrNotReady, after: after}
+	}
+}

@@ -1,0 +1,92 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// headerSlop is what net/http reads beyond MaxHeaderBytes before it refuses.
+const headerSlop = 4096
+
+// plane is one listener with its own server, connections and accept loop.
+type plane struct {
+	name string
+	face *face
+	http *http.Server
+	set  *connSet
+	bind func(context.Context) (net.Listener, error) // for the first time, or again after it died
+	peer func(*conn)                                 // marks connections as they are accepted
+
+	// Guarded by Door.mu.
+	ln     *listener     // nil: not bound
+	loop   chan struct{} // closed when the accept loop has ended; nil: none runs
+	ending bool          // the end of the loop is wanted
+	socket *socketFile   // of the operator plane
+	addr   Listener
+}
+
+// newPlane sets a server up, on HTTP/1 only, with every bound set (contract §6).
+func newPlane(base context.Context, name string, s *server, maxConns int) *plane {
+	p := &plane{
+		name: name, face: &face{server: s, plane: name}, peer: func(*conn) {},
+		set: newConnSet(maxConns, s.limits.RequestTimeout, s.ports.Now),
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	p.http = &http.Server{
+		Handler: p.face, Protocols: &protocols, DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout: s.limits.HeaderTimeout,
+		IdleTimeout:       s.limits.IdleTimeout,
+		MaxHeaderBytes:    max(1, s.limits.MaxHeaderBytes-headerSlop),
+		ConnState:         onState, ConnContext: withConn,
+		BaseContext: func(net.Listener) context.Context { return base },
+		ErrorLog:    log.New(lineHook{s.ports.Observe.Log}, "", 0),
+	}
+	return p
+}
+
+// lineHook hands net/http's own complaints to the observer.
+type lineHook struct{ hook func(string) }
+
+// Write implements io.Writer.
+func (l lineHook) Write(p []byte) (int, error) {
+	if l.hook != nil {
+		l.hook(strings.TrimSuffix(string(p), "\n"))
+	}
+	return len(p), nil
+}
+
+// listen takes a bound socket. Door.mu is held.
+func (p *plane) listen(l net.Listener) {
+	if s, ok := l.(*socketFile); ok {
+		p.socket, l = s, s.Listener
+	}
+	p.face.loopback.Store(isLoopback(l.Addr()))
+	p.addr = Listener{Plane: p.name, Network: l.Addr().Network(), Address: l.Addr().String()}
+	p.ln = newListener(l, p.set, p.peer, func() {
+		if rejected := p.face.ports.Observe.Rejected; rejected != nil {
+			rejected("503")
+		}
+	})
+}
+
+// serve runs the accept loop to its end. A panic in it is an error like others.
+func (p *plane) serve(ln *listener) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = ln.Close()
+			err = fmt.Errorf("accept loop panicked: %v", v)
+		}
+		ln.pending.Wait() // goodbyes are short
+	}()
+	err = p.http.Serve(ln)
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, errDrained) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,95 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"micronode/store"
+)
+
+// Ports is all that the door needs of the node. Objects, Ready, Status, Version
+// and Now are required; a port that is nil closes its routes with 404. The
+// functions are called from many goroutines and answer without waiting.
+type Ports struct {
+	Objects  store.Store
+	Ready    func() Readiness // an immutable snapshot with its verbose fields filled; the door copies, never changes it
+	Status   func() Status
+	Version  func() Version
+	Config   func() any // effective and redacted, as a value for encoding/json
+	Tail     func(TailQuery) (Tail, error)
+	Operator Operator
+	Chaos    Chaos // nil: chaos is off and its routes do not exist
+	Metrics  http.Handler
+	Observe  Observer
+	Now      func() time.Time // the wall clock: deadlines of connections hang on it
+}
+
+// TailQuery selects events of the bus (contract §10). Empty fields select all.
+type TailQuery struct {
+	Topic    string        // micronode, or one topic below it
+	Kind     string        // one kind of event
+	History  bool          // begin with the past that SinceSeq or Since names
+	SinceSeq uint64        // resume after this sequence number; 0 when Since counts
+	Since    time.Duration // how far back; 0 when SinceSeq counts
+}
+
+// Tail is one subscription to the bus, used by one goroutine.
+type Tail interface {
+	// Next waits for an event. io.EOF: the node shuts down. A cancelled ctx
+	// loses no event.
+	Next(ctx context.Context) (Event, error)
+	Close()
+}
+
+// Operator carries out orders that change the node. Errors: ErrUnknownService,
+// ErrConflict, or the error of ctx. Drain and Shutdown begin and return.
+type Operator interface {
+	Restart(ctx context.Context, o Order) (Done, error)
+	Drain(ctx context.Context, o Order) (Done, error)
+	Shutdown(ctx context.Context, o Order) (Done, error)
+}
+
+// Chaos breaks actors on purpose (contract §9). Errors as for [Operator].
+type Chaos interface {
+	Kill(ctx context.Context, o Order) (Done, error)
+	Hang(ctx context.Context, o Order) (Done, error)
+}
+
+// Observer hears what happens at the door. Every hook may be nil; all are
+// called from the request's goroutine and must not wait.
+type Observer struct {
+	Request   func(Exchange)
+	Rejected  func(reason string)                                 // a reason of contract §5, once per refusal
+	Integrity func(reason string, a store.Address, corrID string) // stored bytes do not match: first_group | mid_stream
+	Audit     func(AuditRecord)                                   // every call that asks for a change of the node
+	Panic     func(v any, stack []byte, corrID string)            // a handler panicked, or an error nobody foresaw (stack nil)
+	Log       func(line string)                                   // what net/http would have logged
+}
+
+// Exchange is one finished request. Route, Method, Status, Reason and Plane are
+// drawn from bounded sets and fit for labels; the others are not.
+type Exchange struct {
+	Route    string // the pattern, or "unmatched"
+	Method   string // GET HEAD POST PUT DELETE, or OTHER
+	Status   int    // 499: the client left before an answer began
+	BytesIn  int64  // of the body
+	BytesOut int64  // of the body
+	Duration time.Duration
+	CorrID   string
+	TraceID  string // 32 hex digits of traceparent, or empty
+	Reason   string // of the problem, or empty
+	Remote   string
+	Plane    string // data | metrics | operator
+	Aborted  bool   // the answer was cut on purpose or the client left
+}
+
+// AuditRecord is one call that asks for a change of the node (contract §4).
+type AuditRecord struct {
+	Action  string // restart | drain | shutdown | chaos_kill | chaos_hang
+	Service string // the actor it aims at, or empty
+	Reason  string // the caller's words
+	UID     int    // the caller by SO_PEERCRED, -1 on TCP
+	CorrID  string
+	Outcome string // "ok", or the code of the problem
+}

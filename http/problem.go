@@ -1,0 +1,133 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+
+	"micronode/store"
+)
+
+// The door's own refusals. A client gets the same values back (contract §5),
+// and those of package store where the store refused.
+var (
+	ErrBadRequest     = errors.New("bad request")           // 400
+	ErrForbidden      = errors.New("forbidden")             // 403
+	ErrNoRoute        = errors.New("no such route")         // 404
+	ErrUnknownService = errors.New("unknown service")       // 404
+	ErrMethod         = errors.New("method not allowed")    // 405
+	ErrTimeout        = errors.New("request too slow")      // 408
+	ErrConflict       = errors.New("conflict")              // 409
+	ErrLengthRequired = errors.New("length required")       // 411
+	ErrPrecondition   = errors.New("precondition failed")   // 412
+	ErrEncoding       = errors.New("unsupported encoding")  // 415
+	ErrRange          = errors.New("range not satisfiable") // 416
+	ErrRateLimited    = errors.New("rate limited")          // 429
+	ErrInternal       = errors.New("internal error")        // 500
+	ErrOverload       = errors.New("overloaded")            // 503
+	ErrDeadline       = errors.New("deadline passed")       // 503: the node was too slow
+	ErrNotSupported   = errors.New("not supported")         // 501
+	errBodyCut        = errors.New("body cut short")        // 400
+)
+
+// kind is one row of the table that turns errors into problems and back.
+type kind struct {
+	err       error
+	status    int
+	code      string // contract §5
+	reason    string // finer than the code; the pair is unique
+	counted   string // reason of rejected_total; empty: not counted
+	title     string
+	detail    string // what is said when the refusal itself says nothing better
+	retryable bool
+}
+
+// kinds is the one table (contract §5). The first row that errors.Is matches
+// decides; the first row of a code stands for reasons a client does not know.
+var kinds = [...]kind{
+	{ErrBadRequest, 400, "bad_request", "schema", "schema", "Bad request",
+		"The request is malformed. Compare it with GET /openapi.yaml.", false},
+	{store.ErrBadAddress, 400, "bad_request", "address", "schema", "Bad address",
+		"An address is b3: and 64 lowercase hex digits. Take it from the answer of /put or from GET /o.", false},
+	{errBodyCut, 400, "bad_request", "body_cut", "schema", "Body cut short",
+		"The body ended or broke before its announced end; nothing was stored. Send it again.", true},
+	{ErrForbidden, 403, "forbidden", "forbidden", "forbidden", "Forbidden",
+		"This is not allowed here.", false},
+	{store.ErrNotFound, 404, "not_found", "object", "", "No such object",
+		"The store holds no object with this address: it was never put, was deleted, or has expired.", false},
+	{ErrUnknownService, 404, "not_found", "service", "", "No such service",
+		"No actor has this name. GET /api/v1/status lists them.", false},
+	{ErrNoRoute, 404, "not_found", "route", "", "No such route",
+		"Nothing is served at this path. GET /openapi.yaml lists what is.", false},
+	{ErrMethod, 405, "method_not_allowed", "method", "method", "Method not allowed",
+		"This path does not take this method; the Allow header names those it takes.", false},
+	{ErrTimeout, 408, "timeout", "timeout", "timeout", "Request too slow",
+		"The body did not arrive in time; nothing was stored. Each 64 KiB has limits.request_timeout to arrive.", true},
+	{ErrConflict, 409, "conflict", "conflict", "", "Conflict",
+		"The state of the node does not allow this now. Look at GET /api/v1/status.", false},
+	{ErrLengthRequired, 411, "length_required", "length", "schema", "Length required",
+		"Say how long the body is with Content-Length (0 for the empty object), or send it with Transfer-Encoding: chunked.", false},
+	{ErrPrecondition, 412, "precondition_failed", "precondition", "", "Precondition failed",
+		"If-Match does not name this object's ETag.", false},
+	{store.ErrTooLarge, 413, "too_large", "too_large", "413", "Too large",
+		"The body is larger than this node takes; nothing was stored.", false},
+	{ErrEncoding, 415, "unsupported_encoding", "encoding", "schema", "Unsupported encoding",
+		"This node takes no Content-Encoding; send the plain bytes.", false},
+	{ErrRange, 416, "range_not_satisfiable", "range", "", "Range not satisfiable",
+		"The range lies outside the object; Content-Range says how long it is.", false},
+	{store.ErrMismatch, 422, "integrity_fail", "mismatch", "integrity", "Bytes do not match",
+		"The body's BLAKE3 is not the one in X-Content-B3; nothing was stored. Send it again, or correct the header.", false},
+	{store.ErrCorrupt, 502, "integrity_fail", "corrupt", "integrity", "Stored bytes are damaged",
+		"The stored bytes no longer match their address and were not sent. Put the object again to heal it.", false},
+	{ErrRateLimited, 429, "quota_exhausted", "rps", "429", "Too many requests",
+		"The node takes limits.rps requests a second. Wait for Retry-After, then send again.", true},
+	{store.ErrFull, 429, "quota_exhausted", "store_bytes", "429", "Store full",
+		"The store holds as much as store.max_bytes allows and evicts nothing. Delete objects or raise the bound, then send again.", true},
+	{ErrInternal, 500, "internal", "internal", "", "Internal error",
+		"The node failed in a way it did not foresee. Its log has the reason under this corr_id.", false},
+	{ErrNotSupported, 501, "not_supported", "not_supported", "", "Not supported",
+		"This node's store cannot do that. GET /version lists what the node does.", false},
+	{store.ErrNotReady, 503, "not_ready", "not_ready", "503", "Not ready",
+		"The node cannot serve this now. GET /readyz?verbose says why; wait for Retry-After, then send again.", true},
+	{store.ErrReadOnly, 503, "not_ready", "read_only", "503", "Read-only for now",
+		"Reads go on, writes are refused until the cause is gone. GET /readyz?verbose names it; wait for Retry-After, then send again.", true},
+	{ErrOverload, 503, "not_ready", "overload", "503", "Overloaded",
+		"All slots are taken. Wait for Retry-After, then send again.", true},
+	{ErrDeadline, 503, "not_ready", "deadline", "timeout", "The node was too slow",
+		"The node did not finish within limits.request_timeout. Look at GET /api/v1/status before sending again.", true},
+	{context.DeadlineExceeded, 503, "not_ready", "deadline", "timeout", "The node was too slow",
+		"The node did not finish within limits.request_timeout. Look at GET /api/v1/status before sending again.", true},
+}
+
+// kindOf finds the row of err; what no row foresees is internal.
+func kindOf(err error) *kind {
+	for i := range kinds {
+		if errors.Is(err, kinds[i].err) {
+			return &kinds[i]
+		}
+	}
+	return kindOf(ErrInternal)
+}
+
+// sentinelFor reads the table backwards: the error that a problem's code and
+// reason stand for, or nil for a code that this table does not have. A reason
+// it does not know is read as the code's first.
+func sentinelFor(code, reason string) error {
+	var first error
+	for i := range kinds {
+		k := &kinds[i]
+		if k.code != code {
+			continue
+		}
+		if k.reason == reason {
+			return k.err
+		}
+		if first == nil {
+			first = k.err
+		}
+	}
+	return first
+}
+
+// statusClientGone marks, in an Exchange only, a request whose client left
+// before an answer began.
+const statusClientGone = 499

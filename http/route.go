@@ -1,0 +1,151 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// class says what a route is to admission and to the planes.
+type class int
+
+const (
+	classHealth  class = iota // never waits behind data; on every plane
+	classRead                 // of objects
+	classWrite                // of objects
+	classAdmin                // looks into the node: operator socket, and TCP bound to loopback
+	classMetrics              // as health, but on TCP only from loopback
+	classTail                 // as admin, but lasts
+	classOrder                // changes the node: operator socket, refused elsewhere
+	classChaos                // as order, but elsewhere it does not exist
+)
+
+// How long a handler may take.
+const (
+	timed     = true  // the request timeout, as a deadline of ctx
+	streaming = false // as long as bytes move
+)
+
+// unmatched is the route of requests that fit no pattern.
+const unmatched = "unmatched"
+
+const objectPattern = objectPrefix + "{addr}"
+
+type handler func(ctx context.Context, w *reply, r *http.Request) error
+
+type verb struct {
+	method string
+	class  class
+	timed  bool
+	do     handler
+}
+
+// route is one pattern with its methods. HEAD goes with GET.
+type route struct {
+	pattern  string
+	verbs    []verb
+	allow    string
+	inflight atomic.Int64
+}
+
+// routes is the whole table. A route whose port is nil does not exist.
+func (s *server) routes() []*route {
+	one := func(pattern, method string, c class, timed bool, do handler) *route {
+		return &route{pattern: pattern, verbs: []verb{{method, c, timed, do}}}
+	}
+	all := []*route{
+		{pattern: "/put", verbs: []verb{
+			{http.MethodPost, classWrite, streaming, s.put}, {http.MethodPut, classWrite, streaming, s.put},
+		}},
+		{pattern: objectPattern, verbs: []verb{
+			{http.MethodGet, classRead, streaming, s.get}, {http.MethodDelete, classWrite, timed, s.remove},
+		}},
+		one("/o", http.MethodGet, classRead, timed, s.list),
+		one("/healthz", http.MethodGet, classHealth, streaming, s.healthz),
+		one("/readyz", http.MethodGet, classHealth, streaming, s.readyz),
+		one("/version", http.MethodGet, classHealth, streaming, s.version),
+		one("/openapi.yaml", http.MethodGet, classHealth, streaming, s.openAPI),
+		one("/api/v1/status", http.MethodGet, classAdmin, timed, s.status),
+	}
+	if s.ports.Metrics != nil {
+		all = append(all, one("/metrics", http.MethodGet, classMetrics, streaming, s.metrics))
+	}
+	if s.ports.Config != nil {
+		all = append(all, one("/api/v1/config", http.MethodGet, classAdmin, timed, s.config))
+	}
+	if s.ports.Tail != nil {
+		all = append(all, one("/api/v1/bus/tail", http.MethodGet, classTail, streaming, s.busTail))
+	}
+	return append(all, s.orders()...)
+}
+
+// routeTable finds routes by exact path; only objects have a variable part.
+// Paths are taken as they are: none is cleaned, none is redirected.
+type routeTable struct {
+	exact map[string]*route
+	all   []*route
+	none  *route // counts what is unmatched
+}
+
+func newRouteTable(all []*route) *routeTable {
+	t := &routeTable{exact: map[string]*route{}, none: &route{pattern: unmatched}}
+	for _, rt := range all {
+		rt.allow = allowOf(rt.verbs)
+		t.exact[rt.pattern] = rt
+	}
+	t.all = append(all, t.none)
+	return t
+}
+
+// allowOf is the Allow header of a route.
+func allowOf(verbs []verb) string {
+	var allow []string
+	for _, v := range verbs {
+		allow = append(allow, v.method)
+		if v.method == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	slices.Sort(allow)
+	return strings.Join(allow, ", ")
+}
+
+// find returns the route of a path, or the unmatched one. An escaped slash is no slash.
+func (t *routeTable) find(u *url.URL) *route {
+	if rest, ok := strings.CutPrefix(u.Path, objectPrefix); ok {
+		if rest == "" || strings.Contains(rest, "/") {
+			return t.none
+		}
+		return t.exact[objectPattern]
+	}
+	if rt, ok := t.exact[u.Path]; ok && u.Path != objectPattern && (u.RawPath == "" || !strings.Contains(strings.ToLower(u.RawPath), "%2f")) {
+		return rt
+	}
+	return t.none
+}
+
+// verbOf returns what a route does for a method; HEAD is GET.
+func (rt *route) verbOf(method string) *verb {
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	for i := range rt.verbs {
+		if rt.verbs[i].method == method {
+			return &rt.verbs[i]
+		}
+	}
+	return nil
+}
+
+// labelOf bounds methods for labels.
+func labelOf(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete:
+		return method
+	default:
+		return "OTHER"
+	}
+}
