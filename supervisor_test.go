@@ -249,7 +249,7 @@ func (n *node) ronctl(args ...string) (int, string) {
 // in, everything acknowledged comes back bit for bit, the counts agree, down in
 // reverse, nothing left.
 func TestSoak(t *testing.T) {
-	dir := filepath.Join(runtime.GOROOT(), "src")
+	dir := filepath.Join(goroot(t), "src")
 	kills, hangs := 50, 5
 	if !*soak {
 		dir, kills, hangs = filepath.Join(dir, "net"), 12, 2
@@ -308,6 +308,14 @@ func TestSoak(t *testing.T) {
 	if _, err := os.Stat(n.socket); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
+}
+
+func goroot(t *testing.T) string {
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func last(s string) string {
