@@ -179,13 +179,16 @@ func (c chaos) Hang(ctx context.Context, d httpapi.Order) (httpapi.Done, error) 
 // done translates the kernel's answer into the door's.
 func done(service string, restarts int64, detail string, err error) (httpapi.Done, error) {
 	switch {
+	case err == nil:
+		return httpapi.Done{OK: true, Service: service, Restarts: restarts, Detail: detail}, nil
 	case errors.Is(err, kernel.ErrUnknownChild):
 		err = httpapi.ErrUnknownService
-	case errors.Is(err, kernel.ErrNotRunning), errors.Is(err, kernel.ErrStopped), errors.Is(err, kernel.ErrCrashed):
-		err = errors.Join(httpapi.ErrConflict, err)
+	case errors.Is(err, kernel.ErrNotRunning):
+		err = httpapi.Refuse(httpapi.ErrConflict, service+" does not run now, or has an order to follow already. ronctl status says when it is due; then order again.")
+	case errors.Is(err, kernel.ErrCrashed):
+		err = httpapi.Refuse(httpapi.ErrConflict, service+" was started anew and fell at once. ronctl tail --since 1m --kind ServiceCrashed says why.")
+	case errors.Is(err, kernel.ErrStopped):
+		err = httpapi.Refuse(httpapi.ErrConflict, "The node is stopping and takes no more orders.")
 	}
-	if err != nil {
-		return httpapi.Done{}, err
-	}
-	return httpapi.Done{OK: true, Service: service, Restarts: restarts, Detail: detail}, nil
+	return httpapi.Done{}, err
 }

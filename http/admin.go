@@ -43,12 +43,18 @@ func (s *server) orders() []*route {
 
 func (s *server) orderRoute(pattern string, c class, o order) *route {
 	return &route{pattern: pattern, verbs: []verb{{http.MethodPost, c, timed, func(ctx context.Context, w *reply, r *http.Request) error {
+		s.ordered.begin()
+		defer s.ordered.end()
 		asked, done, err := s.carryOut(ctx, w, r, o)
 		s.audit(w, o.action, asked, err)
 		if err != nil {
 			return err
 		}
-		return w.writeJSON(http.StatusOK, done)
+		if err := w.writeJSON(http.StatusOK, done); err != nil {
+			return err
+		}
+		_ = http.NewResponseController(w).Flush() // before the node may be gone; who asked may have left
+		return nil
 	}}}}
 }
 

@@ -49,14 +49,13 @@ func (b *slicedBody) Read(p []byte) (int, error) {
 	}
 }
 
-// finish takes the deadline off the connection: net/http goes on reading it to
-// learn whether the client leaves.
+// finish says that the body is whole. net/http takes the deadline off itself
+// when it begins to watch whether the client leaves.
 func (b *slicedBody) finish() {
 	if b.whole {
 		return
 	}
 	b.whole = true
-	b.setDeadline(time.Time{})
 	b.w.conn.become(connWorking)
 }
 

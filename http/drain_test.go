@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,6 +202,33 @@ func TestCloseCuts(t *testing.T) {
 	if r.door.Open() == nil {
 		t.Error("a closed door opens")
 	}
+}
+
+// The order that ends the node is answered.
+func TestCloseAnswersItsOrder(t *testing.T) {
+	c := &closer{}
+	r := start(t, func(o *httpapi.Options) { o.Ports.Operator = c })
+	c.door = r.door
+	a := r.order("POST", "/api/v1/shutdown", nil)
+	if done := decode[httpapi.Done](t, a); !done.OK || a.err != nil {
+		t.Errorf("%+v %v", done, a.err)
+	}
+	c.wait.Wait()
+}
+
+// closer is a node that ends as soon as it is told.
+type closer struct {
+	commander
+	door *httpapi.Door
+	wait sync.WaitGroup
+}
+
+func (c *closer) Shutdown(context.Context, httpapi.Order) (httpapi.Done, error) {
+	c.wait.Go(func() { _, _ = c.door.Close() })
+	for c.door.Open() == nil { // until the door knows that it closes
+		runtime.Gosched()
+	}
+	return httpapi.Done{OK: true}, nil
 }
 
 // An accept loop that dies is told, and Open binds the same address again.

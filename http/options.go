@@ -15,7 +15,7 @@ const (
 	sliceBytes       = 64 << 10               // what one read or write deadline covers
 	drainIdle        = 500 * time.Millisecond // how long a connection idles in a drain before it is closed
 	drainSettle      = 50 * time.Millisecond  // for handshakes under way when a drain begins
-	tailSettle       = 250 * time.Millisecond // for tails to show the last events at Close
+	tailSettle       = 250 * time.Millisecond // for tails and orders to end at Close
 	closeWait        = 2 * time.Second        // for handlers to notice that they were cut
 	rateBurstDivisor = 10                     // burst = rps / 10: a second at three times the rate serves 1.1 times the rate
 )

@@ -38,6 +38,10 @@ func (r *refusal) Unwrap() error { return r.kind }
 // refuse says why and what next in words of the place where it went wrong.
 func refuse(kind error, detail string) error { return &refusal{kind: kind, detail: detail} }
 
+// Refuse gives an error of the table above better words: why, and what to do
+// next. Ports use it for their answers.
+func Refuse(kind error, detail string) error { return refuse(kind, detail) }
+
 // problemOf makes the one body of refusals out of any error.
 func problemOf(err error, corrID string) (Problem, *kind) {
 	k := kindOf(err)

@@ -21,6 +21,7 @@ type server struct {
 	cross    *http.CrossOriginProtection
 	table    *routeTable
 	tails    *tails
+	ordered  underway
 	data     admission // objects on TCP
 	admin    admission // the admin API on TCP
 	operator admission // everything but health and tails on the operator socket

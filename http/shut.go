@@ -55,7 +55,7 @@ func (d *Door) Close() (aborted int64, err error) {
 	}
 	d.closed = true
 	d.mu.Unlock()
-	d.settleTails()
+	d.settle()
 	aborted = d.server.inflight.Load()
 	d.cancel()
 	for _, p := range d.planes {
@@ -65,8 +65,9 @@ func (d *Door) Close() (aborted int64, err error) {
 	return aborted, err
 }
 
-// settleTails lets tails show the last events; they are not counted as cut.
-func (d *Door) settleTails() {
+// settle lets tails show the last events, and orders be answered: the last of
+// them is what ends the node. They are not counted as cut.
+func (d *Door) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), tailSettle)
 	defer cancel()
 	names := make([]string, len(d.planes))
@@ -74,6 +75,7 @@ func (d *Door) settleTails() {
 		names[i] = p.name
 	}
 	d.server.tails.settle(ctx, names...)
+	d.server.ordered.wait(ctx)
 }
 
 func (d *Door) closePlane(p *plane) error {

@@ -41,14 +41,26 @@ func own() (*spec, error) { return load([]byte(httpapi.OpenAPI())) }
 // find returns the operation that a request means, nil when none is described.
 // HEAD goes with GET where it is not described by itself.
 func (s *spec) find(req *http.Request) (*routers.Route, map[string]string) {
-	route, params, err := s.router.FindRoute(req)
-	if err != nil && req.Method == http.MethodHead {
+	route, params := s.match(req)
+	if route == nil && req.Method == http.MethodHead {
 		get := req.Clone(req.Context())
 		get.Method = http.MethodGet
-		route, params, err = s.router.FindRoute(get)
+		route, params = s.match(get)
 	}
+	return route, params
+}
+
+// match asks the router, which takes /o for /o/{addr} with an empty address
+// where only the latter has the method: that is no match.
+func (s *spec) match(req *http.Request) (*routers.Route, map[string]string) {
+	route, params, err := s.router.FindRoute(req)
 	if err != nil {
 		return nil, nil
+	}
+	for _, value := range params {
+		if value == "" {
+			return nil, nil
+		}
 	}
 	return route, params
 }

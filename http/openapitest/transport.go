@@ -63,6 +63,13 @@ func (tr *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// CloseIdleConnections lets http.Client close what is underneath.
+func (tr *transport) CloseIdleConnections() {
+	if c, ok := tr.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
 // check returns everything about an exchange that the document does not allow.
 func (tr *transport) check(req *http.Request, sent []byte, resp *http.Response) []error {
 	if beforeRouting(resp) {

@@ -65,6 +65,8 @@ func TestExchanges(t *testing.T) {
 		{"put by PUT", "PUT", "/put", "hello world", "", with(200, stored, js, "ETag", `"`+hello+`"`, "Location", "/o/"+hello), ""},
 		{"get", "GET", "/o/" + hello, "", "", with(200, "hello world", oct, "ETag", `"`+hello+`"`, "Accept-Ranges", "bytes"), ""},
 		{"head", "HEAD", "/o/" + hello, "", "", with(200, "", oct, "ETag", `"`+hello+`"`), ""},
+		{"head of what only has GET", "HEAD", "/o", "", "", with(200, "", js), ""},
+		{"delete of the listing", "DELETE", "/o", "", "", with(405, strings.Replace(strings.Replace(gone, "404", "405", 1), `"not_found"`, `"method_not_allowed"`, 1), pj), ""},
 		{"not found", "GET", "/o/" + hello, "", "", with(404, gone, pj), ""},
 		{"bad on purpose", "GET", "/o/nonsense", "", "", with(400, strings.Replace(strings.Replace(gone, "404", "400", 1), `"not_found"`, `"bad_request"`, 1), pj), ""},
 		{"delete", "DELETE", "/o/" + hello, "", "", reply{204, map[string]string{"X-Corr-ID": "x"}, ""}, ""},
@@ -75,6 +77,7 @@ func TestExchanges(t *testing.T) {
 		{"not ready", "GET", "/readyz?scope=write", "", "", with(503, `{"ready":false,"degraded":true,"missing":["storage"],"planes":{"objects":"read_only"},"retry_after":1}`, js, "Retry-After", "1"), ""},
 		{"headers too large", "GET", "/healthz", "", "", reply{431, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "431"}, ""},
 
+		{"delete of the listing carried out", "DELETE", "/o", "", "", with(200, `{}`, js), "route is not described"},
 		{"unknown status", "GET", "/healthz", "", "", with(418, `{"ok":true}`, js), "status is not described"},
 		{"unknown header", "GET", "/healthz", "", "", with(200, `{"ok":true}`, js, "X-Surprise", "1"), `header "X-Surprise" is not described`},
 		{"missing header", "GET", "/healthz", "", "", reply{200, map[string]string{"Content-Type": js}, `{"ok":true}`}, `header "X-Corr-ID" missing`},
@@ -152,8 +155,8 @@ func TestLargeBodyOverSocket(t *testing.T) {
 	base := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}
-	defer base.CloseIdleConnections()
 	client := &http.Client{Transport: openapitest.Transport(t, base)}
+	defer client.CloseIdleConnections()
 	resp, err := client.Get("http://localhost/o/" + hello)
 	if err != nil {
 		t.Fatal(err)

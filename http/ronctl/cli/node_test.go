@@ -193,10 +193,10 @@ func (n *node) Drain(context.Context, httpapi.Order) (httpapi.Done, error) {
 }
 
 func (n *node) Shutdown(context.Context, httpapi.Order) (httpapi.Done, error) {
-	go func() {
+	time.AfterFunc(100*time.Millisecond, func() { // as the node, which stays for a moment when it is told to go
 		n.stop()
 		close(n.gone)
-	}()
+	})
 	return httpapi.Done{OK: true}, nil
 }
 

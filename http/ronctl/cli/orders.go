@@ -61,9 +61,10 @@ func (a *app) breaks(verb, short, done string, order orderFunc) *cobra.Command {
 func (a *app) drain() *cobra.Command {
 	var why string
 	cmd := a.command(cobra.Command{
-		Use: "drain [--reason TEXT]", Short: "Make the node stop taking traffic", Args: takes(0, 0, ""),
-		Long: `Make the node not ready and let what has begun end. The process stays, so that it can
-be looked at; "ronctl stop" ends it.`,
+		Use: "drain [--reason TEXT]", Short: "Make the node drain and end, slowly", Args: takes(0, 0, ""),
+		Long: `Make the node not ready at once, keep its listeners open for drain_grace so that load
+balancers look away, let what has begun end, and end. "ronctl stop" does not wait for
+drain_grace.`,
 		Example: "  ronctl drain --reason upgrade",
 	}, func(ctx context.Context, _ []string) error {
 		return a.give(ctx, "draining", httpapi.Order{Reason: why}, (*httpapi.Client).Drain)
@@ -77,7 +78,8 @@ func (a *app) stop() *cobra.Command {
 	var wait bool
 	cmd := a.command(cobra.Command{
 		Use: "stop [--wait] [--reason TEXT]", Short: "Make the node drain and end", Args: takes(0, 0, ""),
-		Long:    `Make the node drain and end. With --wait, return when it no longer answers.`,
+		Long: `Make the node not ready, let what has begun end, and end. With --wait, return when it no
+longer answers.`,
 		Example: "  ronctl stop --wait",
 	}, func(ctx context.Context, _ []string) error {
 		if err := a.give(ctx, "stopping", httpapi.Order{Reason: why}, (*httpapi.Client).Shutdown); err != nil || !wait {
