@@ -50,7 +50,8 @@ func Example() {
 	var node *actors.Node
 	node, err := actors.Start(config.Loaded{Config: c}, actors.Options{
 		Children: []kernel.Child{{
-			Name: "greeter",
+			Name:     "greeter",
+			Required: true, // the node is not ready without it
 			New: func() kernel.Actor {
 				return &greeter{objects: func() *actors.Gate { return node.Objects() }}
 			},

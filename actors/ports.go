@@ -183,8 +183,8 @@ func done(service string, restarts int64, detail string, err error) (httpapi.Don
 		return httpapi.Done{OK: true, Service: service, Restarts: restarts, Detail: detail}, nil
 	case errors.Is(err, kernel.ErrUnknownChild):
 		err = httpapi.ErrUnknownService
-	case errors.Is(err, kernel.ErrNotRunning):
-		err = httpapi.Refuse(httpapi.ErrConflict, service+" does not run now, or has an order to follow already. ronctl status says when it is due; then order again.")
+	case errors.Is(err, kernel.ErrNotRunning), errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, kernel.ErrUnknownOutcome):
+		err = httpapi.Refuse(httpapi.ErrConflict, service+" does not run now and nothing was done. ronctl status says when it is due; order again then, or ronctl restart "+service+" first.")
 	case errors.Is(err, kernel.ErrCrashed):
 		err = httpapi.Refuse(httpapi.ErrConflict, service+" was started anew and fell at once. ronctl tail --since 1m --kind ServiceCrashed says why.")
 	case errors.Is(err, kernel.ErrStopped):

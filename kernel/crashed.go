@@ -23,10 +23,13 @@ func (r *root) crashed(s *service, c *crash) {
 	})
 	r.publishCrash(s, c, v)
 	r.after(s, v.delay)
-	for _, k := range s.kills {
-		k.Reply(s.restarts)
+	if s.kill != nil {
+		s.kill.Reply(s.restarts)
+		s.kill = nil
 	}
-	s.kills = nil
+	if v.state != Backoff {
+		s.refuseOrders(ErrNotRunning)
+	}
 	s.answerRestart(ErrCrashed)
 	r.booted(s)
 }
@@ -90,18 +93,49 @@ func (r *root) order(c *Call[order, int64]) {
 	case r.leaving():
 		c.Fail(ErrStopped)
 	case c.Req.verb == verbRestart:
-		r.orderRestart(s, c)
-	case !r.serves(s) || s.ordered:
+		if c.claim() {
+			r.orderRestart(s, c)
+		}
+	case s.record.troubled() && s.down, len(s.queued) == maxQueuedOrders:
 		c.Fail(ErrNotRunning)
-	case c.Req.verb == verbKill:
-		s.ordered = true
-		s.kills = append(s.kills, c)
-		s.inc.fall(&crash{reason: clip("killed: "+cmp.Or(c.Req.reason, "by order"), maxReason)})
 	default:
-		s.ordered = true
-		s.inc.hangNext()
-		c.Reply(s.restarts)
+		s.queued = append(s.queued, c)
+		r.nextOrder(s)
 	}
+}
+
+// maxQueuedOrders bounds the chaos orders that wait for one child.
+const maxQueuedOrders = 64
+
+// nextOrder gives a running child the oldest chaos order whose caller still
+// waits. One incarnation gets one order at most, so each is one crash.
+func (r *root) nextOrder(s *service) {
+	for len(s.queued) > 0 && !s.ordered && r.serves(s) {
+		c := s.queued[0]
+		s.queued = s.queued[1:]
+		if !c.claim() {
+			continue // its caller gave up: surely not done
+		}
+		s.ordered = true
+		if c.Req.verb == verbHang {
+			s.inc.hangNext()
+			c.Reply(s.restarts)
+			continue
+		}
+		s.kill = c
+		s.inc.fall(&crash{reason: clip("killed: "+cmp.Or(c.Req.reason, "by order"), maxReason)})
+	}
+}
+
+// refuseOrders answers the chaos orders that can not be carried out any more.
+func (s *service) refuseOrders(err error) {
+	if s.kill != nil {
+		s.kill.Fail(err)
+	}
+	for _, c := range s.queued {
+		c.Fail(err)
+	}
+	s.kill, s.queued = nil, nil
 }
 
 // orderRestart ends the incarnation, if there is one, and starts the next
@@ -119,10 +153,7 @@ func (r *root) orderRestart(s *service, c *Call[order, int64]) {
 		s.cell.down(s.inc)
 		r.ctx.Stop(s.pid)
 	}
-	for _, k := range s.kills {
-		k.Fail(ErrNotRunning)
-	}
-	s.kills = nil
+	s.refuseOrders(ErrNotRunning)
 	r.ledger.update(s.child.Name, func(st *ServiceStatus) {
 		st.State, st.Restarts, st.NextRestart = Starting, s.restarts, time.Time{}
 	})

@@ -25,8 +25,9 @@ type service struct {
 	timer    *time.Timer  // of the next restart, or of forgiveness
 	epoch    uint64       // a timer of an older epoch is void
 	restarts int64
-	ordered  bool // a chaos order is on its way to the actor
-	kills    []*Call[order, int64]
+	ordered  bool                  // this incarnation has a chaos order to follow
+	kill     *Call[order, int64]   // the kill that it follows
+	queued   []*Call[order, int64] // chaos orders that wait for an incarnation
 	restart  []*Call[order, int64]
 }
 
@@ -205,6 +206,7 @@ func (r *root) started(inc *incarnation) {
 		}
 	})
 	s.answerRestart(nil)
+	r.nextOrder(s)
 	r.booted(s)
 }
 

@@ -12,10 +12,7 @@ func (r *root) stopAll(m stopAll) {
 	for _, s := range r.services {
 		s.disarm()
 		s.answerRestart(ErrStopped)
-		for _, k := range s.kills {
-			k.Fail(ErrStopped)
-		}
-		s.kills = nil
+		s.refuseOrders(ErrStopped)
 	}
 	r.stopNext()
 }

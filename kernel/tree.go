@@ -187,14 +187,15 @@ func (t *Tree) Restart(ctx context.Context, child, reason string) (int64, error)
 }
 
 // Kill makes a child crash between two messages and returns its restart count
-// when the crash is entered. ErrNotRunning while it is down or has another
-// order to follow.
+// when the crash is entered. While the child is down it waits for the next
+// incarnation, as long as ctx lasts; each kill is one crash. Errors:
+// ErrUnknownChild, ErrStopped, ErrNotRunning in a storm or quarantine, ctx's.
 func (t *Tree) Kill(ctx context.Context, child, reason string) (int64, error) {
 	return t.order(ctx, order{verbKill, child, reason})
 }
 
 // Hang makes a child hang at its next turn, deaf to its ctx, until the
-// watchdog abandons it; it returns when the order is given.
+// watchdog abandons it; it returns when the order is given. It waits like Kill.
 func (t *Tree) Hang(ctx context.Context, child, reason string) (int64, error) {
 	return t.order(ctx, order{verbHang, child, reason})
 }

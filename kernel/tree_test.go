@@ -555,7 +555,9 @@ func TestRestartOfAHungActor(t *testing.T) {
 			s.Fatal(err)
 		}
 		synctest.Wait()
-		if _, err := s.tree.Kill(s.Context(), "b", ""); !errors.Is(err, kernel.ErrNotRunning) {
+		ctx, cancel := context.WithTimeout(s.Context(), time.Second)
+		defer cancel()
+		if _, err := s.tree.Kill(ctx, "b", ""); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kernel.ErrUnknownOutcome) {
 			s.Errorf("kill behind a hang: %v", err)
 		}
 		if n, err := s.tree.Restart(s.Context(), "b", ""); n != 1 || err != nil {
@@ -577,10 +579,6 @@ func TestOrdersToNobody(t *testing.T) {
 				s.Errorf("%s: %v", name, err)
 			}
 		}
-		s.kill("b")
-		if _, err := s.tree.Kill(s.Context(), "b", ""); !errors.Is(err, kernel.ErrNotRunning) {
-			s.Errorf("kill of a dead one: %v", err)
-		}
 		if err := s.tree.Stop(s.Context()); err != nil {
 			s.Error(err)
 		}
@@ -589,6 +587,38 @@ func TestOrdersToNobody(t *testing.T) {
 		}
 		if err := s.ask("a", "x"); !errors.Is(err, kernel.ErrStopped) {
 			s.Errorf("asked after the stop: %v", err)
+		}
+	})
+}
+
+// Orders that come while the child is down wait for it: every kill that is
+// answered is one crash, and one whose caller gave up is none.
+func TestKillsWaitTheirTurn(t *testing.T) {
+	play(t, nil, func(s *stage) {
+		s.kill("b")
+		gaveUp, cancel := context.WithTimeout(s.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := s.tree.Kill(gaveUp, "b", ""); !errors.Is(err, context.DeadlineExceeded) {
+			s.Errorf("given up: %v", err)
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := s.tree.Kill(s.Context(), "b", ""); err != nil {
+					s.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		s.want("b", kernel.Backoff, 5)
+		var refused sync.WaitGroup
+		for range 2 { // the first makes a storm, which refuses what waits
+			refused.Go(func() { _, _ = s.tree.Kill(s.Context(), "b", "") })
+		}
+		refused.Wait()
+		s.want("b", kernel.Storm, 6)
+		if _, err := s.tree.Kill(s.Context(), "b", ""); !errors.Is(err, kernel.ErrNotRunning) {
+			s.Errorf("in a storm: %v", err)
 		}
 	})
 }
