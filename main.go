@@ -47,7 +47,7 @@ func main() {
 	p.self, _ = os.Executable() // only for the hint which ronctl to type
 	p.cwd, _ = os.Getwd()
 	p.tty = term.IsTerminal(int(os.Stderr.Fd()))
-	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	os.Exit(p.run(context.Background()))
 }
 
@@ -211,29 +211,65 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded) error {
 	return p.until(ctx, node, log)
 }
 
+// stopSignals passes on what should stop the node. SIGHUP does so only when the
+// terminal is gone; a daemon that gets it says that it has nothing to reload.
+func (p *process) stopSignals(ctx context.Context, log *zap.Logger) <-chan os.Signal {
+	stop := make(chan os.Signal, 1)
+	go func() { // ends with the process
+		for {
+			select {
+			case s := <-p.signals:
+				if s == syscall.SIGHUP && !p.tty {
+					log.Warn("SIGHUP: this version reloads nothing; restart to change the configuration", zap.String("event", "signal"))
+					continue
+				}
+				stop <- s
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return stop
+}
+
 func (p *process) textLog(format string) bool {
 	return format == "text" || format == "auto" && p.tty
 }
 
 // until waits for the end and drains. A second signal does not wait.
 func (p *process) until(ctx context.Context, node *actors.Node, log *zap.Logger) error {
-	grace := true
-	select {
-	case s := <-p.signals:
-		log.Info("stopping on "+s.String()+"; once more to stop at once", zap.String("event", "signal"))
-	case r := <-node.StopRequested():
-		grace = r.Grace
-	case <-ctx.Done():
+	grace, waiting := true, true
+	for waiting {
+		waiting = false
+		select {
+		case s := <-p.signals:
+			if waiting = p.isReload(s); waiting {
+				log.Warn("SIGHUP: this version reloads nothing; restart to change the configuration", zap.String("event", "signal"))
+				continue
+			}
+			log.Info("stopping on "+s.String()+"; once more to stop at once", zap.String("event", "signal"))
+		case r := <-node.StopRequested():
+			grace = r.Grace
+		case <-ctx.Done():
+		}
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- node.Stop(context.WithoutCancel(ctx), grace) }()
-	select {
-	case err := <-stopped:
-		return err
-	case <-p.signals:
-		return errors.New("stopped at once by a second signal; requests in flight were cut")
+	for {
+		select {
+		case err := <-stopped:
+			return err
+		case s := <-p.signals:
+			if !p.isReload(s) {
+				return errors.New("stopped at once by a second signal; requests in flight were cut")
+			}
+		}
 	}
 }
+
+// isReload: SIGHUP asks a daemon to reload; where the log is a terminal, it
+// means that the terminal is gone.
+func (p *process) isReload(s os.Signal) bool { return s == syscall.SIGHUP && !p.tty }
 
 // greet prints what runs, what is lost on exit, and what to type next.
 func (p *process) greet(node *actors.Node, loaded config.Loaded, took time.Duration) {

@@ -529,6 +529,7 @@ func TestWaysToStop(t *testing.T) {
 	n.exit(exitOK)
 
 	n = start(t)
+	n.signals <- syscall.SIGHUP // not a reason to end
 	conn, err := net.Dial("tcp", n.addr)
 	if err != nil {
 		t.Fatal(err)
