@@ -211,27 +211,6 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded) error {
 	return p.until(ctx, node, log)
 }
 
-// stopSignals passes on what should stop the node. SIGHUP does so only when the
-// terminal is gone; a daemon that gets it says that it has nothing to reload.
-func (p *process) stopSignals(ctx context.Context, log *zap.Logger) <-chan os.Signal {
-	stop := make(chan os.Signal, 1)
-	go func() { // ends with the process
-		for {
-			select {
-			case s := <-p.signals:
-				if s == syscall.SIGHUP && !p.tty {
-					log.Warn("SIGHUP: this version reloads nothing; restart to change the configuration", zap.String("event", "signal"))
-					continue
-				}
-				stop <- s
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return stop
-}
-
 func (p *process) textLog(format string) bool {
 	return format == "text" || format == "auto" && p.tty
 }
