@@ -79,13 +79,14 @@ func bodyError(err error) error {
 const unreadWait = 500 * time.Millisecond
 
 // leaveBody bounds the wait for a body that nobody will read. A short one is
-// read over by net/http and the connection lives on; a long or endless one ends it.
+// read over by net/http and the connection lives on; a long or endless one, or one
+// that was asked about first, ends it.
 func (w *reply) leaveBody(r *http.Request, timeout time.Duration) {
 	if r.ContentLength == 0 {
 		return
 	}
 	wait := timeout
-	if r.ContentLength < 0 || r.ContentLength > sliceBytes {
+	if r.ContentLength < 0 || r.ContentLength > sliceBytes || r.Header["Expect"] != nil {
 		wait = min(wait, unreadWait)
 		if w.status == 0 {
 			w.lastOnConnection()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,19 +69,20 @@ func (a *app) connect(ctx context.Context, retry httpapi.Retry) (*httpapi.Client
 		opt.Addr = a.sys.Getenv("RON_ADDR")
 	}
 	if opt.Socket == "" && opt.Addr == "" {
-		path := httpapi.SocketPath(a.sys.Getenv, a.sys.UID, a.sys.TempDir)
+		path, addr := httpapi.SocketPath(a.sys.Getenv, a.sys.UID, a.sys.TempDir), cmp.Or(a.sys.DefaultAddr, defaultAddr)
 		no := a.probe(ctx, "unix", path)
 		if no == nil {
 			opt.Socket = path
-		} else if nor := a.probe(ctx, "tcp", defaultAddr); nor != nil {
+		} else if nor := a.probe(ctx, "tcp", addr); nor != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				return nil, cause
 			}
 			return nil, fmt.Errorf("%w: tried the socket %s (%v) and the address %s (%v)",
-				httpapi.ErrUnreachable, path, root(no), defaultAddr, root(nor))
+				httpapi.ErrUnreachable, path, root(no), addr, root(nor))
 		} else {
-			opt.Addr = defaultAddr
+			opt.Addr = addr
 		}
+		a.socket, a.addr = opt.Socket, opt.Addr // the rest of this run means the same node
 	}
 	if opt.Socket == "" {
 		opt.Token = func() (string, error) { return a.sys.Getenv("RON_CAP"), nil }

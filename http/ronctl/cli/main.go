@@ -18,6 +18,7 @@ type System struct {
 	UID            int    // whose socket to look for
 	TempDir        string // where the socket's directory may be, without a runtime directory
 	Version        string // of ronctl
+	DefaultAddr    string // tried last; "" is 127.0.0.1:8080
 	Now            func() time.Time
 	// Terminal tells whether a writer is a terminal, and its width in columns.
 	Terminal func(io.Writer) (width int, ok bool)

@@ -28,7 +28,8 @@ func TestMain(m *testing.M) {
 		os.Exit(cli.Main(context.Background(), cli.System{
 			Args: os.Args[1:], Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 			UID: os.Getuid(), TempDir: os.TempDir(), Version: "v9.9.9", Now: time.Now,
-			Terminal: func(io.Writer) (int, bool) { return 0, false },
+			DefaultAddr: "127.0.0.1:1", // where no node is, whatever runs beside the test
+			Terminal:    func(io.Writer) (int, bool) { return 0, false },
 		}))
 	}})
 }
