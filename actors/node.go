@@ -82,8 +82,8 @@ type StopRequest struct {
 }
 
 // Start starts a node with a loaded configuration. It returns when the
-// listeners are bound and the tree is on its way up; [Node.Ready] tells when
-// it serves. Errors: httpapi.ErrBind; a configuration that does not fit. The
+// listeners are bound and the tree is on its way up; [Node.AwaitReady]
+// tells when it serves. Errors: httpapi.ErrBind; a configuration that does not fit. The
 // caller must call Stop.
 func Start(loaded config.Loaded, o Options) (*Node, error) {
 	n := newNode(loaded, o)

@@ -85,6 +85,11 @@ func TestStormOfStorage(t *testing.T) {
 	if got := r.metric("rejected_total", `reason="503"`); got != 2 {
 		t.Errorf(`rejected_total{reason="503"} %v, want the put and the delete`, got)
 	}
+	for name, give := range map[string]func(context.Context, httpapi.Order) (httpapi.Done, error){"kill": r.op.Kill, "hang": r.op.Hang} {
+		if _, err := give(r.ctx(), httpapi.Order{Service: "storage"}); !errors.Is(err, httpapi.ErrConflict) {
+			t.Errorf("%s in a storm: %v", name, err)
+		}
+	}
 	if done, err := r.op.Restart(r.ctx(), httpapi.Order{Service: "storage", Reason: "mended"}); err != nil || done.Restarts != 6 {
 		t.Fatalf("restart: %+v, %v", done, err)
 	}

@@ -105,6 +105,7 @@ func TestTailSSE(t *testing.T) {
 func TestTailHistory(t *testing.T) {
 	t.Parallel()
 	r := start(t)
+	r.event(kernel.KindHealth, "health") // the last event of the start
 	for i := range 4 {
 		r.publish("micronode.drill", "Drill", i)
 	}
@@ -147,6 +148,7 @@ func TestTailHistory(t *testing.T) {
 func TestTailLag(t *testing.T) {
 	t.Parallel()
 	r := start(t, func(c *config.Config, _ *actors.Options) { c.Bus.Ring, c.Bus.History = 16, 64 })
+	r.event(kernel.KindHealth, "health") // the last event of the start
 	for i := range 200 {
 		r.publish("micronode.drill", "Drill", i)
 	}
