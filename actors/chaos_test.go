@@ -149,7 +149,7 @@ func TestHang(t *testing.T) {
 		} else if err == nil {
 			r.holds(body)
 		}
-		if d := r.event(kernel.KindServiceCrashed, actor).Data.(kernel.CrashData); !strings.Contains(d.Reason, "watchdog") {
+		if d := r.event(kernel.KindServiceCrashed, actor).Data.(kernel.CrashData); !strings.Contains(d.Reason, "watchdog of 100ms") {
 			t.Errorf("%s: %+v", actor, d)
 		}
 		r.healthy()

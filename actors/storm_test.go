@@ -22,7 +22,7 @@ import (
 const hour = time.Hour
 
 func stormy(c *config.Config, _ *actors.Options) {
-	c.Supervisor.BackoffMin, c.Supervisor.BackoffMax = time.Millisecond, hour
+	c.Supervisor.BackoffMin, c.Supervisor.BackoffMax, c.Supervisor.Window = time.Millisecond, hour, 2*time.Minute
 }
 
 // storm kills an actor six times, which is one more than is forgiven.
@@ -64,7 +64,7 @@ func TestStormOfStorage(t *testing.T) {
 		t.Errorf("services %+v", ready.Services)
 	}
 	e := r.event(kernel.KindRestartStorm, "storage")
-	if d, ok := e.Data.(kernel.StormData); !ok || d.Recent != 6 || d.DelayMS != hour.Milliseconds() || d.WindowMS != 60_000 || e.Topic != "micronode.crash" {
+	if d, ok := e.Data.(kernel.StormData); !ok || d.Recent != 6 || d.DelayMS != hour.Milliseconds() || d.WindowMS != 120_000 || e.Topic != "micronode.crash" {
 		t.Errorf("%+v", e)
 	}
 	put := r.ask("POST", "/put", []byte("refused"))

@@ -131,7 +131,7 @@ func TestMetricsPlane(t *testing.T) {
 			addr = l.Address
 		}
 	}
-	c := dialing("tcp", addr)
+	c := unchecked("tcp", addr)
 	defer c.CloseIdleConnections()
 	for path, want := range map[string]int{"/metrics": 200, "/healthz": 200, "/readyz": 200, "/version": 200, "/o": 404, "/api/v1/status": 404} {
 		if a := send(t, c, "GET", "http://"+addr+path, nil); a.status != want {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	httpapi "micronode/http"
+	"micronode/http/openapitest"
 	"micronode/store"
 	"micronode/store/mem"
 )
@@ -98,8 +99,15 @@ func start(t testing.TB, change ...func(*httpapi.Options)) *rig {
 		Limits:   httpapi.Limits{RPS: -1},
 		Ports: httpapi.Ports{
 			Objects: m, Ready: ready, Now: time.Now,
-			Status:  func() httpapi.Status { return httpapi.Status{Service: "micronode"} },
-			Version: func() httpapi.Version { return httpapi.Version{Service: "micronode"} },
+			Status: func() httpapi.Status {
+				return httpapi.Status{
+					Service: "micronode", Mode: "dev", Listeners: []httpapi.Listener{}, Services: []httpapi.ServiceState{},
+					Readiness: httpapi.Readiness{Ready: true, Missing: []string{}},
+				}
+			},
+			Version: func() httpapi.Version {
+				return httpapi.Version{Service: "micronode", AuthMode: "dev", API: httpapi.API{HTTP: "v1"}, PQ: httpapi.PQ{Mode: "off", Groups: []string{}}}
+			},
 			Config:  func() any { return map[string]int{"limits": 1} },
 			Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 			Observe: r.heard.observer(),
@@ -136,8 +144,8 @@ func start(t testing.TB, change ...func(*httpapi.Options)) *rig {
 			r.sock = l.Address
 		}
 	}
-	r.client = dialing("tcp", r.addr)
-	r.op = dialing("unix", r.sock)
+	r.client = dialing(t, "tcp", r.addr)
+	r.op = dialing(t, "unix", r.sock)
 	return r
 }
 
@@ -145,7 +153,19 @@ func privateDir(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "run") // made 0700 by the door
 }
 
-func dialing(network, addr string) *http.Client {
+// dialing is a client of one listener whose every exchange is held against the
+// OpenAPI document; a benchmark measures the door alone.
+func dialing(t testing.TB, network, addr string) *http.Client {
+	c := unchecked(network, addr)
+	if _, timed := t.(*testing.B); !timed {
+		c.Transport = openapitest.Transport(t, c.Transport)
+	}
+	return c
+}
+
+// unchecked is for what the document does not speak of: paths that a listener
+// does not serve.
+func unchecked(network, addr string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
