@@ -129,10 +129,10 @@ func (t tail) Next(ctx context.Context) (httpapi.Event, error) {
 		return httpapi.Event{}, err
 	}
 	w := httpapi.Event{Seq: e.Seq, TS: e.TS, Topic: e.Topic, Kind: e.Kind, Service: e.Service, CorrID: e.CorrID, Lagged: lag}
-	if e.Data != nil {
-		w.Data, err = json.Marshal(e.Data)
+	if data, err := json.Marshal(e.Data); err == nil && e.Data != nil {
+		w.Data = data // a host's event that can not be shown still happened
 	}
-	return w, err
+	return w, nil
 }
 
 // Close implements httpapi.Tail.

@@ -61,6 +61,8 @@ func (r *root) hung(m hung) {
 	r.cutLoose(s)
 	why := "hung: one turn took longer than its watchdog of " + m.limit.String()
 	switch {
+	case r.leaving() && (r.stopping < 0 || r.services[r.stopping] != s):
+		r.left = append(r.left, s.child.Name) // not its turn yet
 	case r.leaving():
 		r.leftBehind(s)
 	case !s.down:
@@ -143,6 +145,9 @@ func (s *service) refuseOrders(err error) {
 func (r *root) orderRestart(s *service, c *Call[order, int64]) {
 	s.restart = append(s.restart, c)
 	if !s.down && !r.serves(s) || s.due {
+		if !s.inc.hasStarted() || s.due {
+			s.record.forgive()
+		}
 		return // one is on its way
 	}
 	s.disarm()

@@ -16,6 +16,7 @@ type incarnation struct {
 	cell   *cell
 	ledger *Ledger
 	gen    uint64
+	make   func() Actor
 	actor  Actor
 	ctx    context.Context // ends with the incarnation; handed to every call of the actor
 	end    context.CancelFunc
@@ -43,7 +44,7 @@ func newIncarnation(r *root, s *service) *incarnation {
 	}
 	ctx, end := context.WithCancel(context.Background())
 	return &incarnation{
-		cell: s.cell, ledger: r.ledger, gen: gen, actor: s.child.New(), ctx: ctx, end: end,
+		cell: s.cell, ledger: r.ledger, gen: gen, make: s.child.New, ctx: ctx, end: end,
 		startLimit: cmp.Or(s.child.StartTimeout, r.policy.StartTimeout),
 		limit:      cmp.Or(s.child.Watchdog, r.policy.Watchdog),
 		now:        r.now, tell: r.tell, abandoned: make(chan struct{}),
@@ -171,7 +172,10 @@ func (i *incarnation) Receive(ctx actor.Context) {
 // start runs Actor.Start, then opens the cell.
 func (i *incarnation) start(ctx actor.Context) {
 	i.begin(i.startLimit, nil)
-	i.guarded(func() error { return i.actor.Start(i.ctx, &Life{i}) })
+	i.guarded(func() error {
+		i.actor = i.make()
+		return i.actor.Start(i.ctx, &Life{i})
+	})
 	i.done()
 	if i.isAbandoned() {
 		return
@@ -217,7 +221,13 @@ func (i *incarnation) step() {
 // no message is accepted, and readiness says so, before any caller hears of it.
 func (i *incarnation) shut() {
 	if i.cell.down(i) {
-		i.ledger.update(i.cell.name, func(st *ServiceStatus) { st.State = Backoff })
+		i.ledger.update(i.cell.name, func(st *ServiceStatus) {
+			if st.State == Probing {
+				st.State = Storm
+			} else {
+				st.State = Backoff
+			}
+		})
 	}
 }
 
@@ -245,12 +255,18 @@ func (i *incarnation) stop() {
 	i.cell.down(i)
 	i.end()
 	i.begin(i.limit, nil)
+	returned := false
 	defer func() {
 		if v := recover(); v != nil {
 			i.tell(stopFailed{i, crashOf("panic in Stop: ", v)})
+		} else if !returned {
+			return
 		}
 		i.done()
 	}()
 	i.tasks.Wait()
-	i.actor.Stop()
+	if i.actor != nil {
+		i.actor.Stop()
+	}
+	returned = true
 }

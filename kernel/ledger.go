@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -252,8 +253,9 @@ func (r *Readiness) lower(plane string, to Plane) {
 }
 
 func (l *Ledger) announce(was, is *Readiness) {
-	if was.Ready == is.Ready && was.Degraded == is.Degraded && slices.Equal(was.Missing, is.Missing) {
-		return // planes follow from what is missing
+	if was.Ready == is.Ready && was.Degraded == is.Degraded &&
+		slices.Equal(was.Missing, is.Missing) && maps.Equal(was.Planes, is.Planes) {
+		return
 	}
 	d := ReadyData{Ready: is.Ready, Degraded: is.Degraded, Missing: is.Missing, Planes: map[string]string{}}
 	for name, p := range is.Planes {

@@ -200,6 +200,9 @@ func (r *root) started(inc *incarnation) {
 		r.after(s, r.policy.ForgiveAfter)
 	}
 	r.ledger.update(s.child.Name, func(st *ServiceStatus) {
+		if !s.cell.serves(inc) {
+			return
+		}
 		st.State, st.NextRestart = state, time.Time{}
 		if state == Probing {
 			st.NextRestart = until // a retry is sensible when trust is back

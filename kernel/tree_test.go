@@ -512,8 +512,9 @@ func TestReadyChangesStepByStep(t *testing.T) {
 			d := e.Data.(kernel.ReadyData)
 			got = append(got, fmt.Sprint(d.Ready, d.Degraded, d.Missing))
 		}
-		tail := got[len(got)-4:]
-		want := []string{"true true [drain]", "false true [drain]", "true false []", "true true [disk]"}
+		tail := got[len(got)-6:]
+		disk := "true true [disk]" // read-only, closed, open again: each is told
+		want := []string{"true true [drain]", "false true [drain]", "true false []", disk, disk, disk}
 		if !slices.Equal(tail, want) {
 			s.Errorf("%q, want %q", tail, want)
 		}
