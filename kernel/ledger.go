@@ -169,7 +169,7 @@ func (l *Ledger) update(name string, change func(*ServiceStatus)) {
 	if s != before {
 		e.status.Since = l.now()
 	}
-	e.ran = e.ran || s == Running
+	e.ran = e.ran || s.serves()
 	l.settle()
 	if before.serves() != s.serves() {
 		l.publish(".health", KindHealth, name, HealthData{OK: s.serves(), State: s.String()})

@@ -254,6 +254,9 @@ func (r *root) serves(s *service) bool {
 }
 
 func (r *root) forgive(s *service) {
+	if !r.serves(s) {
+		return // it fell a moment ago
+	}
 	s.record.forgive()
 	r.ledger.update(s.child.Name, func(st *ServiceStatus) { st.State, st.NextRestart = Running, time.Time{} })
 	r.bus.Publish(Event{Topic: r.topic + ".crash", Kind: KindForgiven, Service: s.child.Name})

@@ -201,6 +201,9 @@ func (t *Tree) Hang(ctx context.Context, child, reason string) (int64, error) {
 }
 
 func (t *Tree) order(ctx context.Context, o order) (int64, error) {
+	if t.pid == nil {
+		return 0, ErrStopped // not started
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer context.AfterFunc(t.root.ended, func() { cancel(ErrStopped) })()
 	c := NewCall[order, int64](o)
