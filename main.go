@@ -47,6 +47,7 @@ func main() {
 	p.self, _ = os.Executable() // only for the hint which ronctl to type
 	p.cwd, _ = os.Getwd()
 	p.tty = term.IsTerminal(int(os.Stderr.Fd()))
+	signal.Ignore(syscall.SIGPIPE) // a log reader that is gone must not take the objects with it
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	os.Exit(p.run(context.Background()))
 }
