@@ -73,7 +73,7 @@ func (p *process) run(ctx context.Context) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintln(p.stderr, "micronode:", err)
+	within(lastWords, func() { fmt.Fprintln(p.stderr, "micronode:", err) })
 	var faults config.Faults
 	switch {
 	case errors.Is(err, httpapi.ErrBind):
@@ -82,6 +82,26 @@ func (p *process) run(ctx context.Context) int {
 		return exitConfig
 	default:
 		return exitFailed
+	}
+}
+
+// lastWords is how long the end of the program waits for somebody to take its
+// last lines.
+const lastWords = 500 * time.Millisecond
+
+// within runs f, which may block for ever on a pipe that nobody reads, and waits
+// for it no longer than d.
+func within(d time.Duration, f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	patience := time.NewTimer(d)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
 	}
 }
 
@@ -190,10 +210,11 @@ func build() actors.Build {
 // serve runs the node until a signal or an operator ends it.
 func (p *process) serve(ctx context.Context, loaded config.Loaded) error {
 	begun := time.Now()
-	log, err := actors.NewLogger(p.stderr, loaded.Config.Log.Level, p.textLog(loaded.Config.Log.Format))
+	log, endLog, err := actors.OpenLog(p.stderr, loaded.Config.Log.Level, p.textLog(loaded.Config.Log.Format))
 	if err != nil {
 		return fmt.Errorf("%w; %w", err, errUsage)
 	}
+	defer within(lastWords, endLog)
 	socket := loaded.Config.UDS.Path
 	if socket == "" {
 		socket = httpapi.SocketPath(p.getenv, p.uid, p.tmp)
@@ -203,13 +224,17 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded) error {
 		return err
 	}
 	up, cancel := context.WithCancel(ctx)
-	defer cancel()
+	greeted := make(chan struct{})
 	go func() { // ends with the node's bus at the latest
+		defer close(greeted)
 		if node.AwaitReady(up) == nil {
-			p.greet(node, loaded, time.Since(begun))
+			_, _ = p.stdout.Write(p.greeting(node, loaded, time.Since(begun))) // in one piece: the log shares the terminal
 		}
 	}()
-	return p.until(ctx, node, log)
+	err = p.until(ctx, node, log)
+	cancel()
+	within(lastWords, func() { <-greeted })
+	return err
 }
 
 func (p *process) textLog(format string) bool {
@@ -251,27 +276,27 @@ func (p *process) until(ctx context.Context, node *actors.Node, log *zap.Logger)
 // means that the terminal is gone.
 func (p *process) isReload(s os.Signal) bool { return s == syscall.SIGHUP && !p.tty }
 
-// greet prints what runs, what is lost on exit, and what to type next.
-func (p *process) greet(node *actors.Node, loaded config.Loaded, took time.Duration) {
+// greeting says what runs, what is lost on exit, and what to type next.
+func (p *process) greeting(node *actors.Node, loaded config.Loaded, took time.Duration) []byte {
 	c := loaded.Config
-	fmt.Fprintf(p.stdout, "\nmicronode %s is ready after %d ms\n", version, took.Milliseconds())
+	b := fmt.Appendf(nil, "\nmicronode %s is ready after %d ms\n", version, took.Milliseconds())
 	ctl := p.ronctl()
 	for _, l := range node.Listeners() {
 		switch l.Plane {
 		case "data":
-			fmt.Fprintf(p.stdout, "  objects   http://%s/put  and  /o/b3:…\n  API       http://%s/openapi.yaml\n", l.Address, l.Address)
+			b = fmt.Appendf(b, "  objects   http://%s/put  and  /o/b3:…\n  API       http://%s/openapi.yaml\n", l.Address, l.Address)
 		case "metrics":
-			fmt.Fprintf(p.stdout, "  metrics   http://%s/metrics\n", l.Address)
+			b = fmt.Appendf(b, "  metrics   http://%s/metrics\n", l.Address)
 		case "operator":
-			fmt.Fprintf(p.stdout, "  operator  %s\n", l.Address)
+			b = fmt.Appendf(b, "  operator  %s\n", l.Address)
 			if l.Address != httpapi.SocketPath(p.getenv, p.uid, p.tmp) {
 				ctl += " --socket " + l.Address
 			}
 		}
 	}
-	fmt.Fprintf(p.stdout, "  mode      auth %s: anyone on this machine may use it; chaos %s\n", c.Auth.Mode, onOff(c.Chaos.Enabled))
-	fmt.Fprintf(p.stdout, "  amnesia   on: RAM only, at most %s; every object is lost when this process ends\n", c.Store.MaxBytes)
-	fmt.Fprintf(p.stdout, "Next, in another terminal:\n  echo hello | %s put -\n  %s status\n  %s tail --since 10m\n\n", ctl, ctl, ctl)
+	b = fmt.Appendf(b, "  mode      auth %s: anyone on this machine may use it; chaos %s\n", c.Auth.Mode, onOff(c.Chaos.Enabled))
+	b = fmt.Appendf(b, "  amnesia   on: RAM only, at most %s; every object is lost when this process ends\n", c.Store.MaxBytes)
+	return fmt.Appendf(b, "Next, in another terminal:\n  echo hello | %s put -\n  %s status\n  %s tail --since 10m\n\n", ctl, ctl, ctl)
 }
 
 // ronctl is how a person in this directory calls the ronctl beside micronode.

@@ -30,6 +30,7 @@ import (
 	"micronode/http/openapitest"
 	"micronode/http/ronctl/cli"
 	"micronode/store"
+	"micronode/store/mbox"
 )
 
 var soak = flag.Bool("soak", false, "put the whole source tree of the Go toolchain in, not a part of it")
@@ -232,7 +233,9 @@ func (n *node) order(f func(context.Context, httpapi.Order) (httpapi.Done, error
 	}
 }
 
-var actorNames = []string{"config", "storage", "ingress", "health"}
+var actorNames = []string{
+	"config", "storage", "mailbox", "mailbox-0", "mailbox-1", "mailbox-2", "mailbox-3", "mailbox-4", "mailbox-5", "mailbox-6", "mailbox-7", "ingress", "health",
+}
 
 // ronctl runs the command in this process and returns its exit code and output.
 func (n *node) ronctl(args ...string) (int, string) {
@@ -502,6 +505,7 @@ func TestExitCodes(t *testing.T) {
 		"auth.mode cap":          {[]string{"--set", "auth.mode=cap"}, exitConfig, "--dev"},
 		"missing file":           {[]string{"--config", "/nonexistent.toml"}, exitConfig, "/nonexistent.toml"},
 		"a fault with its place": {[]string{"config", "validate", bad}, exitConfig, bad + ":2:1"},
+		"no such file":           {[]string{"config", "validate", "nope.toml"}, exitConfig, "nope.toml: cannot read the file: no such file or directory; check the path"},
 		"a valid file":           {[]string{"config", "validate", good}, exitOK, "valid"},
 		"print":                  {[]string{"config", "print", "--origin", "--config", good}, exitOK, "# file " + good + ":2"},
 		"schema":                 {[]string{"config", "schema"}, exitOK, "2020-12"},
@@ -545,6 +549,107 @@ func TestWaysToStop(t *testing.T) {
 	}
 	_ = conn.Close() // the first stop, still under way here, ends now
 	n.seen.wait()
+}
+
+// TestStopWithASlowClient: whoever does not finish in the time of the drain is
+// cut and counted, and the exit is clean all the same.
+func TestStopWithASlowClient(t *testing.T) {
+	n := start(t, "--set", "drain_deadline=500ms")
+	conn, err := net.Dial("tcp", n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	fmt.Fprintf(conn, "POST /put HTTP/1.1\r\nHost: %s\r\nContent-Length: 10\r\n\r\nhalf", n.addr)
+	for { // until it is being served
+		st, err := n.ctl.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Inflight > 2 { // it, the tail and the question
+			break
+		}
+	}
+	n.signals <- syscall.SIGTERM
+	n.exit(exitOK)
+	if got := n.seen.count("DrainCut", ""); got != 1 || !strings.Contains(n.err.String(), `"requests":1`) {
+		t.Errorf("%d events DrainCut; the log says %s", got, last(n.err.String()))
+	}
+}
+
+// stuck is a pipe that nobody reads.
+type stuck struct{ release chan struct{} }
+
+func (s stuck) Write(p []byte) (int, error) {
+	<-s.release
+	return len(p), nil
+}
+
+// TestNobodyReads: standard output and error take nothing. The node serves,
+// stops, and says how it ended.
+func TestNobodyReads(t *testing.T) {
+	pipe := stuck{make(chan struct{})}
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer close(pipe.release)
+	n := &node{T: t, signals: make(chan os.Signal, 2), code: make(chan int, 1), socket: filepath.Join(t.TempDir(), "s", "n.sock")}
+	p := n.process("--dev", "--http-addr", "127.0.0.1:0", "--set", "uds.path="+n.socket)
+	p.stdout, p.stderr = pipe, pipe
+	go func() { n.code <- p.run(context.Background()) }()
+	n.connect()
+	for range 300 {
+		if _, err := n.ctl.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.signals <- syscall.SIGTERM
+	n.exit(exitOK)
+
+	bad := n.process("--nope")
+	bad.stdout, bad.stderr = pipe, pipe
+	if code := bad.run(t.Context()); code != exitConfig {
+		t.Errorf("exit code %d of a wrong flag", code)
+	}
+}
+
+// TestReaderIsGone: whoever read the output of the program ends, as in
+// `micronode | head`. The node lives, serves, and ends cleanly.
+func TestReaderIsGone(t *testing.T) {
+	bin := filepath.Join(t.TempDir(), "micronode")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	n := &node{T: t, code: make(chan int, 1), socket: filepath.Join(t.TempDir(), "s", "n.sock")}
+	cmd := exec.Command(bin, "--dev", "--http-addr", "127.0.0.1:0", "--set", "uds.path="+n.socket)
+	cmd.Env = append(os.Environ(), "RON_CONFIG=")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = writer, writer
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = writer.Close()
+	untilLine(t, reader, "\n")
+	_ = reader.Close()
+	go func() {
+		_ = cmd.Wait() // its state is looked at
+		n.code <- cmd.ProcessState.ExitCode()
+	}()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	n.connect()
+	for range 100 { // each is a line of the log
+		if _, err := n.ctl.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, created, err := n.ctl.Put(t.Context(), strings.NewReader("alive"), store.PutOptions{Size: 5}); err != nil || !created {
+		t.Error(created, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	n.exit(exitOK)
 }
 
 // TestBinary: the built program, as a person starts it: a first line that
@@ -627,4 +732,179 @@ func untilLine(t *testing.T, r io.Reader, want string) string {
 		}
 	}
 	return all.String()
+}
+
+// TestMailboxLedger: producers and consumers on real connections while every
+// shard is killed again and again. The clients' ledgers are the judge: nothing
+// accepted is lost, nothing comes again after its ack, nothing comes again at all
+// without a nack, and order holds where nothing was redelivered.
+func TestMailboxLedger(t *testing.T) {
+	total, kills := 20_000, 80
+	if *soak {
+		total, kills = 200_000, 800
+	}
+	n := start(t, append(lenient, "--set", "supervisor.watchdog=2s", "--set", "mailbox.shard_capacity=200000", "--set", "mailbox.visibility=10m")...)
+	const lanes = 4
+	progress := make(chan struct{}, kills)
+	var done sync.WaitGroup
+	books := make([]*book, lanes)
+	for i := range lanes {
+		b := &book{T: t, topic: fmt.Sprintf("lane/%d", i), want: total / lanes, every: total / kills, fails: i%2 == 1, progress: progress, seen: map[string]int{}}
+		books[i] = b
+		done.Go(func() { b.produce(n) })
+		done.Go(func() { b.consume(n) })
+	}
+	ended := make(chan struct{})
+	go func() { done.Wait(); close(ended) }()
+	killed := 0
+	for running := true; running; {
+		select {
+		case <-progress:
+			n.order(n.ctl.Kill, fmt.Sprintf("mailbox-%d", killed%8))
+			killed++
+		case <-ended:
+			running = false
+		}
+	}
+	if killed < kills/2 {
+		t.Errorf("void: only %d kills", killed)
+	}
+	again := 0
+	for _, b := range books {
+		if len(b.acked) != b.want {
+			t.Errorf("%s: %d of %d messages were acknowledged", b.topic, len(b.acked), b.want)
+		}
+		again += b.again
+	}
+	if again == 0 {
+		t.Error("void: nothing was ever redelivered")
+	}
+	st, err := n.ctl.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range st.Services {
+		if s.Name == "mailbox-0" && s.Restarts == 0 {
+			t.Error("void: mailbox-0 was never killed")
+		}
+	}
+	for topic, err := range n.ctl.Topics(t.Context()) {
+		t.Errorf("left behind: %+v, %v", topic, err)
+	}
+}
+
+// book is what one producer and one consumer know of their topic.
+type book struct {
+	*testing.T
+	topic    string
+	want     int
+	every    int  // messages between two kills
+	fails    bool // nacks some first deliveries
+	progress chan struct{}
+	seen     map[string]int // deliveries by payload
+	acked    map[string]bool
+	again    int
+}
+
+func (b *book) client(n *node) *httpapi.Client {
+	c, err := httpapi.NewClient(httpapi.ClientOptions{Addr: n.addr, Retry: httpapi.Retry{
+		Attempts: 1000, Base: time.Millisecond, Cap: 20 * time.Millisecond,
+	}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// produce sends in order; what is refused for now is sent again under its key.
+func (b *book) produce(n *node) {
+	c := b.client(n)
+	defer c.Close()
+	for i := 0; i < b.want; {
+		batch := make([]httpapi.SendRequest, 0, 50)
+		for k := i; k < min(i+50, b.want); k++ {
+			batch = append(batch, httpapi.SendRequest{Topic: b.topic, PayloadB64: fmt.Appendf(nil, "%s#%d", b.topic, k), IdemKey: fmt.Sprint(k)})
+		}
+		for len(batch) > 0 {
+			out, err := c.SendBatch(b.Context(), batch)
+			if err != nil {
+				b.Errorf("send: %v", err)
+				return
+			}
+			if out[0].Err != nil && !out[0].Err.Retryable {
+				b.Errorf("send: %v", out[0].Err)
+				return
+			}
+			if out[0].Err == nil { // one shard: all or none
+				i += len(batch)
+				batch = nil
+			}
+		}
+	}
+}
+
+func (b *book) consume(n *node) {
+	c := b.client(n)
+	defer c.Close()
+	b.acked = map[string]bool{}
+	wait, many := int64(1000), int64(40)
+	next := 0
+	for len(b.acked) < b.want && !b.Failed() {
+		got, err := c.Recv(b.Context(), httpapi.RecvRequest{Topic: b.topic, WaitMS: &wait, MaxMessages: &many})
+		if err != nil {
+			b.Errorf("recv: %v", err)
+			return
+		}
+		var acks []httpapi.SettleRequest
+		var names []string
+		for _, e := range got {
+			name := string(e.PayloadB64)
+			b.seen[name]++
+			switch {
+			case b.acked[name]:
+				b.Errorf("%s came again after its ack", name)
+			case e.Attempt != b.seen[name]:
+				b.Errorf("%s came for the %d. time as attempt %d", name, b.seen[name], e.Attempt)
+			case !b.fails && name != fmt.Sprintf("%s#%d", b.topic, next):
+				b.Errorf("%s came where %d is due", name, next)
+			}
+			next++
+			if b.fails && e.Attempt == 1 && next%10 == 0 {
+				b.again++
+				if err := c.Nack(b.Context(), httpapi.SettleRequest{Receipt: e.Receipt, Reason: "drill"}); err != nil {
+					b.Errorf("nack: %v", err)
+				}
+				continue
+			}
+			acks, names = append(acks, httpapi.SettleRequest{Receipt: e.Receipt}), append(names, name)
+		}
+		b.settle(c, acks, names)
+	}
+}
+
+// settle acknowledges until every verdict has come through.
+func (b *book) settle(c *httpapi.Client, acks []httpapi.SettleRequest, names []string) {
+	for len(acks) > 0 && !b.Failed() {
+		out, err := c.AckBatch(b.Context(), acks)
+		if err != nil {
+			b.Errorf("ack: %v", err)
+			return
+		}
+		var left []httpapi.SettleRequest
+		var of []string
+		for i, o := range out {
+			switch {
+			case o.Err == nil || errors.Is(o.Err, mbox.ErrSettled):
+				b.acked[names[i]] = true
+				if len(b.acked)%b.every == 0 {
+					b.progress <- struct{}{}
+				}
+			case o.Err.Retryable:
+				left, of = append(left, acks[i]), append(of, names[i])
+			default:
+				b.Errorf("ack of %s: %v", names[i], o.Err)
+			}
+		}
+		acks, names = left, of
+	}
 }

@@ -25,18 +25,44 @@ func NewLogger(w io.Writer, level string, text bool) (*zap.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
+	return zap.New(zapcore.NewCore(encoder(text), zapcore.Lock(zapcore.AddSync(w)), at)), nil
+}
+
+// OpenLog is NewLogger for a writer that may block, such as a pipe that nobody
+// reads. The logger never waits for it: lines that do not fit into logBacklog are
+// lost and counted in a line of their own. end writes what is left, which may
+// block as long as w does, and ends the log's goroutine.
+func OpenLog(w io.Writer, level string, text bool) (log *zap.Logger, end func(), err error) {
+	at, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, nil, err
+	}
+	enc := encoder(text)
+	out := openBacklog(w, func(lost int64) []byte {
+		line, err := enc.EncodeEntry(zapcore.Entry{
+			Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of the log are lost: whoever reads it was too slow",
+		}, []zapcore.Field{zap.String("event", "log_lost"), zap.Int64("lost", lost)})
+		if err != nil {
+			return nil
+		}
+		return line.Bytes()
+	})
+	return zap.New(zapcore.NewCore(enc, zapcore.AddSync(out), at)), out.end, nil
+}
+
+// encoder writes a line of JSON, or of text.
+func encoder(text bool) zapcore.Encoder {
 	c := zapcore.EncoderConfig{
 		TimeKey: "ts", LevelKey: "level", MessageKey: "msg",
 		EncodeTime: zapcore.RFC3339NanoTimeEncoder, EncodeLevel: zapcore.LowercaseLevelEncoder,
 		EncodeDuration: zapcore.MillisDurationEncoder, LineEnding: zapcore.DefaultLineEnding,
 	}
-	enc := zapcore.NewJSONEncoder(c)
 	if text {
 		c.EncodeTime, c.EncodeLevel = zapcore.TimeEncoderOfLayout("15:04:05.000"), zapcore.CapitalLevelEncoder
 		c.ConsoleSeparator = " "
-		enc = zapcore.NewConsoleEncoder(c)
+		return printable{zapcore.NewConsoleEncoder(c)}
 	}
-	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), at)), nil
+	return printable{zapcore.NewJSONEncoder(c)}
 }
 
 // accessLog returns a function that writes one line for a request.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"micronode/actors/mailbox"
 	httpapi "micronode/http"
 	"micronode/kernel"
 )
@@ -38,7 +39,7 @@ type Metrics struct {
 var rejections = [...]string{"413", "429", "503", "decompress", "unauth", "forbidden", "schema", "timeout", "integrity", "method"}
 
 // quotas are the reasons of a 429: the kinds of quota_exhaustions_total.
-var quotas = [...]string{"rps", "store_bytes"}
+var quotas = [...]string{"rps", "store_bytes", "mailbox_full", "mailbox_bytes", "mailbox_inflight", "mailbox_busy"}
 
 // Bucket bounds in seconds; none is a whole number, because OpenMetrics would
 // write 1 as 1.0.
@@ -183,15 +184,28 @@ func newNodeCollector(n *Node) *nodeCollector {
 		help   string
 		labels []string
 	}{
-		"ready_state":            {"2 ready, 1 degraded, 0 not ready.", nil},
-		"ready_dependency_unmet": {"1 for each actor or cause that readiness misses.", []string{"dep"}},
-		"inflight_requests":      {"Requests that are being served.", []string{"route"}},
-		"queue_depth":            {"Messages that wait for an actor.", []string{"queue"}},
-		"bus_lagged_total":       {"Events lost by slow subscribers.", nil},
-		"store_bytes":            {"Bytes that count against store.max_bytes.", nil},
-		"store_objects":          {"Objects in the store.", nil},
-		"actors_abandoned_total": {"Incarnations that hung and were left behind.", nil},
-		"build_info":             {"1; the labels say which build runs.", []string{"version", "git_sha", "go"}},
+		"ready_state":                      {"2 ready, 1 degraded, 0 not ready.", nil},
+		"ready_dependency_unmet":           {"1 for each actor or cause that readiness misses.", []string{"dep"}},
+		"inflight_requests":                {"Requests that are being served.", []string{"route"}},
+		"queue_depth":                      {"Messages that wait for an actor.", []string{"queue"}},
+		"bus_lagged_total":                 {"Events lost by slow subscribers.", nil},
+		"store_bytes":                      {"Bytes that count against store.max_bytes.", nil},
+		"store_objects":                    {"Objects in the store.", nil},
+		"actors_abandoned_total":           {"Incarnations that hung and were left behind.", nil},
+		"mailbox_enqueued_total":           {"Messages accepted.", nil},
+		"mailbox_duplicates_total":         {"Sends answered with the id of an earlier one.", nil},
+		"mailbox_delivered_total":          {"Leases given.", nil},
+		"mailbox_redelivered_total":        {"Leases given that were not the message's first.", nil},
+		"mailbox_acked_total":              {"Messages acknowledged.", nil},
+		"mailbox_nacked_total":             {"Leases given back as failed.", nil},
+		"mailbox_visibility_timeout_total": {"Leases that ran out.", nil},
+		"mailbox_dlq_total":                {"Messages moved to the dead-letter queue.", nil},
+		"mailbox_purged_total":             {"Messages removed by order.", nil},
+		"mailbox_messages":                 {"Messages held.", []string{"state"}},
+		"mailbox_topics":                   {"Topics that hold messages.", nil},
+		"mailbox_bytes":                    {"Bytes that count against mailbox.max_bytes.", nil},
+		"mailbox_waiters":                  {"Receivers that wait for a message.", nil},
+		"build_info":                       {"1; the labels say which build runs.", []string{"version", "git_sha", "go"}},
 	} {
 		c.descs[name] = prometheus.NewDesc(name, d.help, d.labels, own)
 	}
@@ -227,12 +241,32 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	if n.door != nil {
 		n.door.InflightByRoute(func(route string, many int64) { gauge("inflight_requests", float64(many), route) })
 	}
+	if n.mail != nil {
+		collectMail(n.mail.Load(), counter, gauge)
+	}
 	u, b := n.gate.Usage(), n.opt.Build
 	counter("bus_lagged_total", float64(n.bus.Lagged()))
 	gauge("store_bytes", float64(u.Bytes))
 	gauge("store_objects", float64(u.Objects))
 	counter("actors_abandoned_total", float64(n.tree.Aborted()))
 	gauge("build_info", 1, b.Version, b.GitSHA, n.version().Go)
+}
+
+type sample func(name string, v float64, labels ...string)
+
+func collectMail(l mailbox.Load, counter, gauge sample) {
+	for name, v := range map[string]uint64{
+		"enqueued": l.Enqueued, "duplicates": l.Duplicates, "delivered": l.Delivered, "redelivered": l.Redelivered, "acked": l.Acked,
+		"nacked": l.Nacked, "visibility_timeout": l.Expired, "dlq": l.Died, "purged": l.Purged,
+	} {
+		counter("mailbox_"+name+"_total", float64(v))
+	}
+	for state, v := range map[string]int{"ready": l.Ready, "delayed": l.Delayed, "leased": l.Leased, "dead": l.Dead} {
+		gauge("mailbox_messages", float64(v), state)
+	}
+	gauge("mailbox_topics", float64(l.Topics))
+	gauge("mailbox_bytes", float64(l.Bytes))
+	gauge("mailbox_waiters", float64(l.Waiters))
 }
 
 func readyValue(r *kernel.Readiness) float64 {

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/exp/zapslog"
 
+	"micronode/actors/mailbox"
 	"micronode/config"
 	httpapi "micronode/http"
 	"micronode/kernel"
@@ -28,6 +29,9 @@ type Options struct {
 	Logger  *zap.Logger // nil: no log
 	Metrics *Metrics    // nil: a registry of its own
 	Now     func() time.Time
+	// Mono is the clock that leases and delays of messages hang on; it never goes
+	// back. nil: the machine's monotonic clock.
+	Mono func() time.Duration
 	// Objects replaces the tier that the configuration asks for, e.g. by one
 	// that injects faults; nil: the configured tier.
 	Objects store.Store
@@ -62,6 +66,7 @@ type Node struct {
 	door    *httpapi.Door // nil with NoDoor
 	objects store.Store
 	gate    *Gate
+	mail    *mailbox.Mailbox // nil with mailbox.enabled=false
 	metrics *Metrics
 
 	shown    atomic.Pointer[json.RawMessage] // the configuration as the operator sees it
@@ -148,6 +153,9 @@ func (n *Node) wire() (err error) {
 		plane: func() kernel.Plane { return n.tree.Ledger().Plane(planeObjects) },
 		watch: gateWatch{put: n.metrics.put, get: n.metrics.get, corrupt: n.corruption},
 	}
+	if n.mail, err = n.mailroom(); err != nil {
+		return err
+	}
 	if !n.opt.NoDoor {
 		if n.door, err = httpapi.NewDoor(n.doorOptions()); err != nil {
 			return err
@@ -159,6 +167,9 @@ func (n *Node) wire() (err error) {
 	})
 	if err != nil {
 		return err
+	}
+	if n.mail != nil {
+		n.mail.Attach(n.tree.Ref)
 	}
 	return n.metrics.register(n)
 }
@@ -181,6 +192,9 @@ func topic(name string) string { return Service + "." + name }
 // Objects returns the object store: reads stay open and writes fail closed, as
 // at the door.
 func (n *Node) Objects() *Gate { return n.gate }
+
+// Mailbox returns the queue for use in-process; nil with mailbox.enabled=false.
+func (n *Node) Mailbox() *mailbox.Mailbox { return n.mail }
 
 // Bus returns the node's event bus.
 func (n *Node) Bus() *kernel.Bus { return n.bus }

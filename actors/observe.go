@@ -56,6 +56,9 @@ func (l *eventLog) write(e kernel.Event, lag uint64) {
 	case kernel.ReadyData:
 		level = l.readyLevel(describe(e))
 		fields = append(fields, zap.Bool("ready", d.Ready), zap.Bool("degraded", d.Degraded), zap.Strings("missing", d.Missing))
+	case drainCut:
+		level = zapcore.WarnLevel
+		fields = append(fields, zap.Int64("requests", d.Requests), zap.String("reason", d.Reason))
 	case nil:
 	default:
 		fields = append(fields, zap.Any("data", d))

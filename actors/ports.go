@@ -23,6 +23,10 @@ func (n *Node) ports() httpapi.Ports {
 	if n.cfg.Chaos.Enabled {
 		p.Chaos = chaos{n}
 	}
+	if n.mail != nil {
+		door := n.mail.Door()
+		p.Mailbox = httpapi.Mailbox{Queue: door, View: door, Keep: door, Profile: "ephemeral", RequireKey: n.cfg.Mailbox.RequireIdempotency}
+	}
 	return p
 }
 
@@ -99,7 +103,7 @@ func (n *Node) status() httpapi.Status {
 func (n *Node) version() httpapi.Version {
 	return httpapi.Version{
 		Service: Service, Version: n.opt.Build.Version, GitSHA: n.opt.Build.GitSHA, BuildTS: n.opt.Build.Time, Go: runtime.Version(),
-		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, Chaos: n.cfg.Chaos.Enabled},
+		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled},
 		PQ:        httpapi.PQ{Mode: "off", Groups: []string{}},
 		ConfigSHA: n.loaded.SHA, ConfigVersion: configVersion, API: httpapi.API{HTTP: "v1"}, AuthMode: n.cfg.Auth.Mode,
 	}

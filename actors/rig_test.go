@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -30,7 +31,11 @@ const patience = 20 * time.Second
 // what was killed stays down until somebody restarts it.
 const far = 10_000 * time.Hour
 
-var ownActors = []string{"config", "storage", "ingress", "health"}
+var ownActors = slices.Concat([]string{"config", "storage"}, mailActors, []string{"ingress", "health"})
+
+var mailActors = []string{
+	"mailbox", "mailbox-0", "mailbox-1", "mailbox-2", "mailbox-3", "mailbox-4", "mailbox-5", "mailbox-6", "mailbox-7",
+}
 
 // setup changes what a node of a test is started with.
 type setup func(*config.Config, *actors.Options)

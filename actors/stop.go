@@ -3,10 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
-
-	"go.uber.org/zap"
 
 	"micronode/kernel"
 )
@@ -15,20 +12,24 @@ const (
 	// announceFor is how long the listeners stay open at least after readyz
 	// has turned 503, so that no client is refused before it could know.
 	announceFor = 100 * time.Millisecond
-	// childrenWithin and closeWithin are kept back from the drain's deadline.
+	// childrenWithin and closeWithin are kept back from the drain's deadline, or
+	// a share of it when it is short.
 	childrenWithin = time.Second
 	closeWithin    = 500 * time.Millisecond
+	childrenShare  = 5  // at most a fifth
+	closeShare     = 10 // and a tenth
 )
 
-// ErrCut: the drain's deadline passed and requests were aborted.
-var ErrCut = errors.New("actors: requests were cut at the deadline")
+// ErrLogStuck: whoever reads the log does not; its last lines may be lost.
+var ErrLogStuck = errors.New("actors: the log does not take its last lines")
 
 // Stop drains and stops the node (contract §9): readyz turns 503, Shutdown is
 // published, the listeners stay open for a moment, or for drain_grace when
 // grace is set, then nothing new is accepted, what was begun finishes, the
 // actors stop in reverse, metrics and the operator socket close last. ctx may
-// shorten it; drain_deadline bounds it. Later calls return the first's result.
-// Errors: ErrCut, kernel.ErrAbandoned.
+// shorten it; drain_deadline bounds it. Requests that do not end in time are cut,
+// logged and counted in tasks_aborted_total, which is no error. Later calls return
+// the first's result. Errors: kernel.ErrAbandoned, ErrLogStuck.
 func (n *Node) Stop(ctx context.Context, grace bool) error {
 	n.stopOnce.Do(func() { n.stopErr = n.stop(ctx, grace) })
 	return n.stopErr
@@ -43,13 +44,18 @@ func (n *Node) stop(ctx context.Context, grace bool) error {
 		wait = max(wait, n.cfg.DrainGrace)
 	}
 	n.announce(ctx, wait)
-	end := time.Now().Add(n.cfg.DrainDeadline - announceFor)
-	doorBy, cancelDoor := context.WithDeadline(ctx, end.Add(-childrenWithin-closeWithin))
+	all := n.cfg.DrainDeadline
+	forChildren, forClose := min(childrenWithin, all/childrenShare), min(closeWithin, all/closeShare)
+	end := time.Now().Add(all - min(announceFor, all/closeShare))
+	doorBy, cancelDoor := context.WithDeadline(ctx, end.Add(-forChildren-forClose))
 	defer cancelDoor()
 	n.drainDoor(doorBy)
-	childrenBy, cancelChildren := context.WithDeadline(ctx, end.Add(-closeWithin))
+	childrenBy, cancelChildren := context.WithDeadline(ctx, end.Add(-forClose))
 	defer cancelChildren()
-	return errors.Join(n.stopChildren(childrenBy), n.closeAll())
+	err := n.stopChildren(childrenBy)
+	closeBy, cancelClose := context.WithDeadline(context.WithoutCancel(ctx), end)
+	defer cancelClose()
+	return errors.Join(err, n.closeAll(closeBy))
 }
 
 func (n *Node) publishStop(kind string) {
@@ -74,36 +80,67 @@ func (n *Node) drainDoor(ctx context.Context) {
 	if n.door == nil {
 		return
 	}
-	if err := n.door.Drain(ctx); err != nil {
-		n.log.Warn("drain ran into its deadline", zap.String("event", "drain_cut"), zap.Error(err))
+	if cut, err := n.door.Drain(ctx); err != nil {
+		n.metrics.aborted("request", cut)
+		n.bus.Publish(kernel.Event{Topic: topic("shutdown"), Kind: "DrainCut", Data: drainCut{cut, err.Error()}})
 	}
 }
 
+// drainCut goes with the event DrainCut: the drain ran into its deadline.
+type drainCut struct {
+	Requests int64  `json:"requests"` // that lost their answer; 0: only connections were left
+	Reason   string `json:"reason"`
+}
+
 // abandonStart undoes a start that failed before the tree ran.
-func (n *Node) abandonStart() { _ = n.closeAll() }
+func (n *Node) abandonStart() {
+	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
+	defer cancel()
+	_ = n.closeAll(ctx)
+}
 
 // stopChildren stops the actors in reverse and shuts the gate behind them.
 func (n *Node) stopChildren(ctx context.Context) error {
 	err := n.tree.Stop(ctx)
 	n.gate.shut()
+	if n.mail != nil {
+		n.mail.Close()
+	}
 	return err
 }
 
 // closeAll ends what is left: the bus, so that tails and observers show the
 // last events, the operator socket, and metrics last.
-func (n *Node) closeAll() error {
+func (n *Node) closeAll(ctx context.Context) error {
 	var err error
 	n.bus.Close()
 	if n.door != nil {
-		cut, closeErr := n.door.Close()
-		if err = closeErr; cut > 0 {
-			n.metrics.aborted("request", int64(cut))
-			err = errors.Join(err, fmt.Errorf("%w: %d", ErrCut, cut))
+		var cut int64
+		if cut, err = n.door.Close(ctx); cut > 0 { // orders and scrapes: the drain has seen to the others
+			n.metrics.aborted("request", cut)
 		}
 	}
-	for _, stop := range n.observed {
-		stop()
-	}
+	err = errors.Join(err, n.endObservers())
 	n.metrics.unregister()
 	return err
+}
+
+// endObservers waits for the observers' last events, but not for ever: a log
+// that nobody reads blocks its writer.
+func (n *Node) endObservers() error {
+	done := make(chan struct{})
+	go func() { // left behind where it blocks: nobody can end a write
+		defer close(done)
+		for _, stop := range n.observed {
+			stop()
+		}
+	}()
+	grace := time.NewTimer(closeWithin)
+	defer grace.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-grace.C:
+		return ErrLogStuck
+	}
 }

@@ -3,6 +3,7 @@ package actors
 import (
 	"slices"
 
+	"micronode/actors/mailbox"
 	"micronode/config"
 	httpapi "micronode/http"
 	"micronode/kernel"
@@ -25,9 +26,17 @@ func (n *Node) children() []kernel.Child {
 	tree := []kernel.Child{
 		{Name: actorConfig, Required: true, New: func() kernel.Actor { return &settings{n: n} }},
 		{Name: actorStorage, Required: true, New: func() kernel.Actor { return &storage{n: n} }, Planes: []string{planeObjects}},
-		{Name: actorIngress, Required: true, New: func() kernel.Actor { return &ingress{door: n.door} }},
-		{Name: actorHealth, Required: true, New: func() kernel.Actor { return &health{n: n} }},
 	}
+	if n.mail != nil {
+		tree = append(tree, kernel.Child{Name: mailbox.ActorName, Required: true, Planes: []string{mailbox.ActorName}, New: func() kernel.Actor {
+			return &lookout{n: n, make: n.mailboxChecks}
+		}})
+		tree = append(tree, n.mail.Children()...)
+	}
+	tree = append(tree,
+		kernel.Child{Name: actorIngress, Required: true, New: func() kernel.Actor { return &ingress{door: n.door} }},
+		kernel.Child{Name: actorHealth, Required: true, New: func() kernel.Actor { return &lookout{n: n, make: n.healthChecks} }},
+	)
 	if n.opt.NoDoor {
 		tree = slices.DeleteFunc(tree, func(c kernel.Child) bool { return c.Name == actorIngress })
 	}

@@ -17,6 +17,7 @@ type Config struct {
 	UDS        UDS
 	Auth       Auth
 	Store      Store
+	Mailbox    Mailbox
 	Limits     Limits
 	Supervisor Supervisor
 	Chaos      Chaos
@@ -44,6 +45,19 @@ type Auth struct {
 type Store struct {
 	MaxBytes Size          // bytes of objects held before a put is refused with 429
 	MaxTTL   time.Duration // longest X-Ron-Ttl accepted
+}
+
+// Mailbox is the section [mailbox] (contract §3).
+type Mailbox struct {
+	Enabled            bool
+	Shards             int           // topics are spread over this many queues by their hash
+	ShardCapacity      int           // messages in a shard, in every state
+	MaxBytes           Size          // of messages and dedup window, all shards together
+	MaxInflight        int           // leases at a time, all shards together
+	Visibility         time.Duration // lease of a receiver that names none
+	MaxAttempts        int           // deliveries before a message is dead
+	DedupWindow        time.Duration // how long an idempotency key is remembered
+	RequireIdempotency bool          // a send without a key is refused
 }
 
 // Limits is the section [limits] (contract §6).

@@ -21,6 +21,9 @@ const maxFile = 256 << 10
 func (j *judge) fileEntries(path string, from Origin, src Source) ([]entry, Faults) {
 	if path == "" {
 		if src.named {
+			if src.alone {
+				return nil, Faults{{Msg: "the path is empty", Hint: "name a file"}}
+			}
 			return nil, Faults{from.fault("", "the path is empty", "name a file or drop the flag")}
 		}
 		return nil, nil
@@ -35,7 +38,11 @@ func (j *judge) fileEntries(path string, from Origin, src Source) ([]entry, Faul
 	}
 	if err != nil {
 		j.blind = true
-		return nil, Faults{{File: path, Msg: "cannot read the file: " + reason(err), Hint: "it was named by " + from.String()}}
+		hint := "it was named by " + from.String()
+		if src.alone {
+			hint = "check the path"
+		}
+		return nil, Faults{{File: path, Msg: "cannot read the file: " + reason(err), Hint: hint}}
 	}
 	var tree map[string]any
 	if err := toml.Unmarshal(data, &tree); err != nil {

@@ -9,7 +9,7 @@ import (
 // Keys is the table of every key, root keys first, then section by section;
 // the order of print and schema. Each call gives a fresh slice.
 func Keys() []Key {
-	return slices.Concat(rootKeys(), sectionKeys(), limitKeys(), supervisorKeys(), reservedKeys())
+	return slices.Concat(rootKeys(), sectionKeys(), mailboxKeys(), limitKeys(), supervisorKeys(), reservedKeys())
 }
 
 func rootKeys() []Key {
@@ -64,6 +64,29 @@ func sectionKeys() []Key {
 	}
 }
 
+func mailboxKeys() []Key {
+	return []Key{
+		row("mailbox.enabled", true, func(c *Config) *bool { return &c.Mailbox.Enabled },
+			"serve the mailbox; without it its routes do not exist"),
+		row("mailbox.shards", 8, func(c *Config) *int { return &c.Mailbox.Shards },
+			"supervised queues over which topics are spread by their hash").in(1, 64),
+		row("mailbox.shard_capacity", 4096, func(c *Config) *int { return &c.Mailbox.ShardCapacity },
+			"messages in a shard, dead ones included, before a send is refused with 429").in(1, 100_000_000),
+		row("mailbox.max_bytes", 512*mib, func(c *Config) *Size { return &c.Mailbox.MaxBytes },
+			"bytes of messages and dedup window in all before a send is refused with 429; a size").in(int64(1*kib), int64(64*1024*gib)),
+		row("mailbox.max_inflight", 8192, func(c *Config) *int { return &c.Mailbox.MaxInflight },
+			"messages under lease in all before a recv is refused with 429").in(1, 100_000_000),
+		row("mailbox.visibility", 5*time.Second, func(c *Config) *time.Duration { return &c.Mailbox.Visibility },
+			"lease of a recv that asks for none; a duration").span(250*time.Millisecond, 12*time.Hour),
+		row("mailbox.max_attempts", 5, func(c *Config) *int { return &c.Mailbox.MaxAttempts },
+			"deliveries without an ack before a message goes to the dead-letter queue").in(1, 1000),
+		row("mailbox.dedup_window", 300*time.Second, func(c *Config) *time.Duration { return &c.Mailbox.DedupWindow },
+			"how long an idempotency key is remembered; a duration").span(time.Second, 24*time.Hour),
+		row("mailbox.require_idempotency", false, func(c *Config) *bool { return &c.Mailbox.RequireIdempotency },
+			"refuse a send without an idempotency key"),
+	}
+}
+
 func limitKeys() []Key {
 	return []Key{
 		row("limits.rps", 500, func(c *Config) *int { return &c.Limits.RPS },
@@ -114,7 +137,7 @@ func supervisorKeys() []Key {
 // this build would not do.
 func reservedKeys() []Key {
 	const door, files, keys, inflation = "OAP door", "persistence", "capabilities", "body inflation"
-	const mailbox, fairness = "mailbox", "per-flow fairness"
+	const fairness = "per-flow fairness"
 	return []Key{
 		reserved("oap_addr", typeString, door, "").flag("oap-addr"),
 		reserved("amnesia_strict", typeBool, "kernel enforcement of amnesia", "false"),
@@ -131,14 +154,6 @@ func reservedKeys() []Key {
 		reserved("store.dir", typeString, files, "").flag("store-dir"),
 		reserved("limits.decompress_ratio", typeInt, inflation),
 		reserved("limits.decompress_max_bytes", typeSize, inflation),
-		reserved("mailbox.enabled", typeBool, mailbox, "false").harmless(),
-		reserved("mailbox.shards", typeInt, mailbox).harmless(),
-		reserved("mailbox.shard_capacity", typeInt, mailbox).harmless(),
-		reserved("mailbox.max_inflight", typeInt, mailbox).harmless(),
-		reserved("mailbox.visibility", typeDuration, mailbox).harmless(),
-		reserved("mailbox.max_attempts", typeInt, mailbox).harmless(),
-		reserved("mailbox.dedup_window", typeDuration, mailbox).harmless(),
-		reserved("mailbox.require_idempotency", typeBool, mailbox).harmless(),
 		reserved("fairness.weights", typeTable, fairness).harmless(),
 		reserved("fairness.queue_per_flow", typeInt, fairness).harmless(),
 		reserved("fairness.queue_total", typeInt, fairness).harmless(),

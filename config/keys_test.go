@@ -15,6 +15,10 @@ func TestDefaultIsTheContract(t *testing.T) {
 		Log:   config.Log{Level: "info", Format: "auto"},
 		Auth:  config.Auth{Mode: "dev"},
 		Store: config.Store{MaxBytes: 1 << 30, MaxTTL: 720 * time.Hour},
+		Mailbox: config.Mailbox{
+			Enabled: true, Shards: 8, ShardCapacity: 4096, MaxBytes: 512 << 20, MaxInflight: 8192, Visibility: 5 * time.Second,
+			MaxAttempts: 5, DedupWindow: 300 * time.Second,
+		},
 		Limits: config.Limits{
 			RPS: 500, Inflight: 512, MaxBodyBytes: 1 << 20, MaxObjectBytes: 64 << 20, MaxConns: 1024, HeaderBytes: 16 << 10,
 			RequestTimeout: 5 * time.Second, HeaderTimeout: 2 * time.Second, IdleTimeout: time.Minute,

@@ -55,7 +55,7 @@ func Load(src Source) (Loaded, error) {
 // Validate is Load of one file alone: what `micronode config validate PATH`
 // lists. A nil read reads from disk.
 func Validate(path string, read func(string) ([]byte, error)) Faults {
-	_, err := Load(Source{File: path, ReadFile: read, named: true})
+	_, err := Load(Source{File: path, ReadFile: read, named: true, alone: true})
 	faults, _ := err.(Faults) // Load gives nothing else
 	return faults
 }

@@ -201,12 +201,12 @@ func TestFaultsAreBounded(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	l := load(t, config.Source{
-		Env: []string{"RON_MAILBOX_SHARD_CAPACITY=1", "RON_FAIRNESS_WEIGHTS=a=1"},
-		Set: []string{"store.max_bytes=1MiB", "mailbox.shard_capacity=2", "limits.max_object_bytes=2MiB", "limits.max_body_bytes=3MiB"},
+		Env: []string{"RON_FAIRNESS_QUEUE_TOTAL=1", "RON_FAIRNESS_WEIGHTS=a=1"},
+		Set: []string{"store.max_bytes=1MiB", "fairness.queue_total=2", "limits.max_object_bytes=2MiB", "limits.max_body_bytes=3MiB"},
 	})
 	want := []string{
+		"env RON_FAIRNESS_QUEUE_TOTAL: fairness.queue_total: no effect, this build has no per-flow fairness",
 		"env RON_FAIRNESS_WEIGHTS: fairness.weights: no effect, this build has no per-flow fairness",
-		"env RON_MAILBOX_SHARD_CAPACITY: mailbox.shard_capacity: no effect, this build has no mailbox",
 		"limits.max_object_bytes (2MiB) is above store.max_bytes (1MiB): an object that large is never stored",
 		"limits.max_body_bytes (3MiB) is above limits.max_object_bytes (2MiB): a body with a Content-Length may be larger than a stream",
 	}

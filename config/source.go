@@ -18,6 +18,7 @@ type Source struct {
 	ReadFile func(path string) ([]byte, error)
 
 	named bool // --config was given, be it empty
+	alone bool // nothing but the file is looked at, and nobody but its path names it
 }
 
 // entry is one setting as a source gave it.

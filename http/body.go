@@ -78,15 +78,38 @@ func bodyError(err error) error {
 // wanted, so that it reads the refusal instead of a reset.
 const unreadWait = 500 * time.Millisecond
 
-// leaveBody bounds the wait for a body that nobody will read. A short one is
-// read over by net/http and the connection lives on; a long or endless one, or one
-// that was asked about first, ends it.
+// tooLong reports a body that is not worth reading over: a long or endless one,
+// or one that was asked about first.
+func tooLong(r *http.Request) bool {
+	return r.ContentLength < 0 || r.ContentLength > sliceBytes || r.Header["Expect"] != nil
+}
+
+// readOver reads a short body that the route has no use for, before the request
+// takes a slot; while it waits, the connection may be closed to make room. A body
+// that does not come whole, or is not worth it, ends the connection after the answer.
+func (w *reply) readOver(r *http.Request, timeout time.Duration) {
+	if !tooLong(r) {
+		body := newSlicedBody(w, r, timeout)
+		_, _ = io.Copy(io.Discard, body) // how it ended is told by whole
+		w.unread = !body.whole
+		w.conn.become(connWorking)
+	}
+	if w.unread {
+		w.lastOnConnection()
+	}
+}
+
+// leaveBody bounds the wait for a body that nobody will read, as the last thing
+// before the handler returns: net/http reads over it then, and meanwhile the
+// connection may be closed to make room. After a short one it lives on; a long or
+// endless one, or one that was asked about first, ends it.
 func (w *reply) leaveBody(r *http.Request, timeout time.Duration) {
 	if r.ContentLength == 0 {
 		return
 	}
+	w.conn.become(connBody)
 	wait := timeout
-	if r.ContentLength < 0 || r.ContentLength > sliceBytes || r.Header["Expect"] != nil {
+	if tooLong(r) {
 		wait = min(wait, unreadWait)
 		if w.status == 0 {
 			w.lastOnConnection()

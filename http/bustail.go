@@ -23,7 +23,7 @@ func (s *server) busTail(ctx context.Context, w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx, done, err := s.tails.begin(ctx, w.plane)
+	ctx, done, err := s.tails.begin(ctx, w)
 	if err != nil {
 		return err
 	}

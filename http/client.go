@@ -17,7 +17,7 @@ const (
 	defaultAnswerTimeout = 30 * time.Second
 	dialTimeout          = 5 * time.Second
 	idleTimeout          = 30 * time.Second
-	maxIdleConns         = 16
+	maxIdleConns         = 64
 	maxAnswerBytes       = 8 << 20 // of a JSON answer
 	maxDeclaredBody      = 1 << 20 // the most that /put takes with a Content-Length (contract §2)
 	expectAbove          = 64 << 10
@@ -47,11 +47,13 @@ type ClientOptions struct {
 // A node that cannot be reached is [ErrUnreachable], one that was lost in the
 // middle of a call [ErrConnLost].
 type Client struct {
-	base   string
-	hc     *http.Client
-	token  func() (string, error)
-	corrID func() string
-	retry  Retry
+	base    string
+	hc      *http.Client
+	patient *http.Client // for answers that are meant to take long: has no answer timeout of its own
+	answer  time.Duration
+	token   func() (string, error)
+	corrID  func() string
+	retry   Retry
 }
 
 // NewClient returns a client. It does not connect yet. Close it when done.
@@ -60,22 +62,35 @@ func NewClient(opt ClientOptions) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{base: base, hc: opt.HTTP, token: opt.Token, corrID: opt.CorrID, retry: opt.Retry.withDefaults()}
+	if opt.AnswerTimeout <= 0 {
+		opt.AnswerTimeout = defaultAnswerTimeout
+	}
+	c := &Client{base: base, answer: opt.AnswerTimeout, token: opt.Token, corrID: opt.CorrID, retry: opt.Retry.withDefaults()}
 	if opt.Socket != "" {
 		c.token = nil // the socket's peer credentials are the authority there
 	}
-	if c.hc == nil {
-		c.hc = &http.Client{Transport: newTransport(opt)}
+	if opt.HTTP != nil {
+		c.hc = undirected(*opt.HTTP)
+		c.patient = c.hc
+		return c, nil
 	}
-	// A node never redirects; following one would carry the token elsewhere.
-	hc := *c.hc
-	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c.hc = &hc
+	c.hc = undirected(http.Client{Transport: newTransport(opt, opt.AnswerTimeout)})
+	c.patient = undirected(http.Client{Transport: newTransport(opt, 0)})
 	return c, nil
 }
 
+// undirected makes a client follow no redirect: a node never redirects, and
+// following one would carry the token elsewhere.
+func undirected(hc http.Client) *http.Client {
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &hc
+}
+
 // Close gives idle connections back.
-func (c *Client) Close() { c.hc.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.hc.CloseIdleConnections()
+	c.patient.CloseIdleConnections()
+}
 
 func baseURL(opt ClientOptions) (string, error) {
 	if opt.Socket != "" {
@@ -96,7 +111,7 @@ func baseURL(opt ClientOptions) (string, error) {
 	return strings.TrimSuffix(u.Scheme+"://"+u.Host+u.Path, "/"), nil
 }
 
-func newTransport(opt ClientOptions) *http.Transport {
+func newTransport(opt ClientOptions, answer time.Duration) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	dial := dialer.DialContext
 	if opt.Socket != "" {
@@ -104,16 +119,13 @@ func newTransport(opt ClientOptions) *http.Transport {
 			return dialer.DialContext(ctx, "unix", opt.Socket)
 		}
 	}
-	if opt.AnswerTimeout <= 0 {
-		opt.AnswerTimeout = defaultAnswerTimeout
-	}
 	return &http.Transport{
 		DialContext:            dial,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           maxIdleConns,
 		MaxIdleConnsPerHost:    maxIdleConns,
 		IdleConnTimeout:        idleTimeout,
-		ResponseHeaderTimeout:  opt.AnswerTimeout,
+		ResponseHeaderTimeout:  answer,
 		ExpectContinueTimeout:  expectTimeout,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
@@ -128,6 +140,9 @@ type wireCall struct {
 	body         func() (io.ReadCloser, int64, error) // fresh for each attempt, with its length or -1; nil: none
 	repeat       bool                                 // harmless when it is carried out twice
 	once         bool                                 // never retried
+	sure         bool                                 // repeated only where it was surely not carried out
+	unsure       *bool                                // set when it is repeated and may have been carried out before
+	patience     time.Duration                        // how much longer than others its answer may take to begin
 	spent        func() bool                          // its body cannot be given again; nil: it can
 	accept       int                                  // a status besides 2xx that is an answer and no refusal
 }
@@ -144,8 +159,11 @@ func (c *Client) do(ctx context.Context, cl wireCall) (*http.Response, error) {
 		if err == nil {
 			return resp, nil
 		}
-		if cl.once || cl.spent != nil && cl.spent() || !again.after(ctx, err, cl.repeat) {
+		if cl.once || cl.sure && unsure(err) || cl.spent != nil && cl.spent() || !again.after(ctx, err, cl.repeat) {
 			return nil, err
+		}
+		if cl.unsure != nil && unsure(err) {
+			*cl.unsure = true
 		}
 	}
 }
@@ -182,7 +200,7 @@ func (c *Client) attempt(ctx context.Context, cl wireCall, corrID string) (*http
 		}
 		req.Body, req.ContentLength = body, size
 	}
-	resp, err := c.hc.Do(req)
+	resp, err := c.exchange(req, cl.patience)
 	if err != nil {
 		return nil, wireError(ctx, err)
 	}
@@ -190,4 +208,37 @@ func (c *Client) attempt(ctx context.Context, cl wireCall, corrID string) (*http
 		return resp, nil
 	}
 	return nil, readProblem(resp)
+}
+
+// exchange sends a request and waits for its answer to begin: as long as any
+// other, and for patience on top.
+func (c *Client) exchange(req *http.Request, patience time.Duration) (*http.Response, error) {
+	if patience <= 0 {
+		return c.hc.Do(req)
+	}
+	ctx, cancel := context.WithCancel(req.Context())
+	late := time.AfterFunc(c.answer+patience, cancel)
+	resp, err := c.patient.Do(req.WithContext(ctx))
+	inTime := late.Stop()
+	if err != nil {
+		cancel()
+		if !inTime && req.Context().Err() == nil {
+			return nil, fmt.Errorf("%w: no answer came within %v", ErrConnLost, c.answer+patience)
+		}
+		return nil, err
+	}
+	resp.Body = &leash{resp.Body, cancel}
+	return resp, nil
+}
+
+// leash is a body whose context ends when it is closed.
+type leash struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+// Close implements io.Closer.
+func (l *leash) Close() error {
+	defer l.cancel()
+	return l.ReadCloser.Close()
 }

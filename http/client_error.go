@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"micronode/store"
 )
 
 var (
@@ -53,6 +55,12 @@ func connLost(err error) bool {
 		}
 	}
 	return false
+}
+
+// unsure tells a failure after which the call may have been carried out: its
+// answer was lost, or the actor that had it in hand went down or was too slow.
+func unsure(err error) bool {
+	return errors.Is(err, ErrConnLost) || errors.Is(err, store.ErrNotReady) || errors.Is(err, ErrDeadline)
 }
 
 // readProblem turns a refusal into a *Problem and closes it. What is no problem

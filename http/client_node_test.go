@@ -62,7 +62,7 @@ func startClientNode(t *testing.T, now func() time.Time) *clientNode {
 	if err := n.door.Open(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = n.door.Close() })
+	t.Cleanup(func() { _, _ = n.door.Close(context.Background()) })
 	for _, l := range n.door.Listeners() {
 		switch l.Network {
 		case "tcp":

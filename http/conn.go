@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 )
 
 // What a connection is doing, as far as making room is concerned.
@@ -13,6 +14,7 @@ const (
 	connBegun                // part of a request's header
 	connBody                 // waiting for a body
 	connWorking              // a whole request is being answered
+	connParked               // its poll or stream waits for a message
 )
 
 // conn is an accepted connection. Each write of up to 64 KiB has its own
@@ -24,6 +26,9 @@ type conn struct {
 	foreign bool // a uid that the operator socket does not serve
 	state   atomic.Int32
 	since   atomic.Int64 // unix ns: since when it waits without a complete request
+	lastBy  atomic.Int64 // unix ns: no write waits longer; 0: each has its own deadline only
+	framing framing      // of what is read
+	begun   int64        // requests that reached the handler; its goroutine's own
 }
 
 type connKey struct{}
@@ -45,12 +50,37 @@ func (c *conn) become(state int32) {
 	c.state.Store(state)
 }
 
+// Read lets framing see what the client sends.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.framing.feed(p[:n])
+	return n, err
+}
+
+// trusted is called once for each request: it reports whether its framing, and
+// that of all before it, has one meaning.
+func (c *conn) trusted() bool {
+	c.begun++
+	fault := c.framing.fault.Load()
+	return fault == 0 || c.begun < fault
+}
+
+// hurry ends the patience with a client that does not read: what it has not
+// taken by then it does not get.
+func (c *conn) hurry(by time.Time) {
+	c.lastBy.Store(by.UnixNano())
+	_ = c.Conn.SetWriteDeadline(by) // a broken connection shows at the next write
+}
+
 // Write sends p in slices, each under a deadline of its own.
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
 		end := min(n+sliceBytes, len(p))
 		if err = c.Conn.SetWriteDeadline(c.set.now().Add(c.set.timeout)); err != nil {
 			return n, err
+		}
+		if by := c.lastBy.Load(); by != 0 { // looked at after the deadline is set: hurry may come between
+			_ = c.Conn.SetWriteDeadline(time.Unix(0, by)) // as hurry
 		}
 		m, err := c.Conn.Write(p[n:end])
 		n += m

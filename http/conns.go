@@ -1,12 +1,14 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +18,7 @@ type connSet struct {
 	now     func() time.Time
 	timeout time.Duration // of one write of 64 KiB
 	kick    chan struct{} // holds one token: something may have changed
+	parked  atomic.Int64  // long polls that wait
 
 	mu    sync.Mutex // guards all that follows
 	all   map[*conn]struct{}
@@ -52,15 +55,21 @@ func (s *connSet) add(nc net.Conn) (*conn, bool) {
 	return c, !gone
 }
 
-// longestWaiting is called with mu held.
+// longestWaiting is called with mu held. A poll that waits for a message makes
+// room only when nothing else can: it loses nothing, and /healthz stays reachable.
 func (s *connSet) longestWaiting() *conn {
-	var oldest *conn
+	var oldest, parked *conn
 	for c := range s.all {
-		if c.state.Load() != connWorking && (oldest == nil || c.since.Load() < oldest.since.Load()) {
+		switch state := c.state.Load(); {
+		case state == connParked:
+			if parked == nil || c.since.Load() < parked.since.Load() {
+				parked = c
+			}
+		case state != connWorking && (oldest == nil || c.since.Load() < oldest.since.Load()):
 			oldest = c
 		}
 	}
-	return oldest
+	return cmp.Or(oldest, parked)
 }
 
 func (s *connSet) remove(c *conn) {
@@ -68,6 +77,14 @@ func (s *connSet) remove(c *conn) {
 	delete(s.all, c)
 	s.mu.Unlock()
 	s.changed()
+}
+
+// has reports whether a connection has not had to make room.
+func (s *connSet) has(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, in := s.all[c]
+	return in
 }
 
 func (s *connSet) changed() {
@@ -84,10 +101,15 @@ func (s *connSet) len() int {
 }
 
 // quiesce waits until no connection is left, closing those that were quiet for
-// drainIdle since began: long enough for a client that was about to send.
+// drainIdle since began: long enough for a client that was about to send. In a
+// short drain it is half of the time there is.
 func (s *connSet) quiesce(ctx context.Context, began time.Time) error {
+	idle := drainIdle
+	if end, ok := ctx.Deadline(); ok {
+		idle = min(idle, max(0, end.Sub(s.now()))/2)
+	}
 	for {
-		left, wait := s.closeQuiet(began)
+		left, wait := s.closeQuiet(began, idle)
 		if left == 0 {
 			return nil
 		}
@@ -105,9 +127,9 @@ func (s *connSet) quiesce(ctx context.Context, began time.Time) error {
 }
 
 // closeQuiet returns how many are left, and how long until one may be due.
-func (s *connSet) closeQuiet(began time.Time) (left int, wait time.Duration) {
+func (s *connSet) closeQuiet(began time.Time, idle time.Duration) (left int, wait time.Duration) {
 	now := s.now()
-	wait = drainIdle
+	wait = drainIdle // without one that is quiet
 	var due []*conn
 	s.mu.Lock()
 	for c := range s.all {
@@ -118,11 +140,11 @@ func (s *connSet) closeQuiet(began time.Time) (left int, wait time.Duration) {
 		if since.Before(began) {
 			since = began
 		}
-		if age := now.Sub(since); age >= drainIdle {
+		if age := now.Sub(since); age >= idle {
 			due = append(due, c)
 			delete(s.all, c)
 		} else {
-			wait = min(wait, drainIdle-age)
+			wait = min(wait, idle-age)
 		}
 	}
 	left = len(s.all)

@@ -16,7 +16,6 @@ type Door struct {
 	server *server
 	data   *plane
 	planes []*plane // in the order in which they close: data, operator, metrics last
-	cancel context.CancelFunc
 	failed chan error
 	loops  sync.WaitGroup
 
@@ -31,14 +30,13 @@ func NewDoor(o Options) (*Door, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	base, cancel := context.WithCancel(context.Background())
 	s := newServer(o)
-	d := &Door{server: s, cancel: cancel}
-	d.data = newPlane(base, planeData, s, o.Limits.MaxConns)
+	d := &Door{server: s}
+	d.data = newPlane(planeData, s, o.Limits.MaxConns)
 	d.data.bind = rebindTCP(o.HTTPAddr)
 	d.planes = append(d.planes, d.data)
 	if o.Socket.Path != "" {
-		p := newPlane(base, planeOperator, s, operatorConns)
+		p := newPlane(planeOperator, s, operatorConns)
 		p.peer = peerCheck(o.Socket.AllowUIDs)
 		p.bind = func(ctx context.Context) (net.Listener, error) {
 			return noTyped(bindSocket(ctx, o.Socket, d.dataPort()))
@@ -46,7 +44,7 @@ func NewDoor(o Options) (*Door, error) {
 		d.planes = append(d.planes, p)
 	}
 	if o.MetricsAddr != "" {
-		p := newPlane(base, planeMetrics, s, metricsConns)
+		p := newPlane(planeMetrics, s, metricsConns)
 		p.bind = rebindTCP(o.MetricsAddr)
 		d.planes = append(d.planes, p)
 	}
@@ -133,9 +131,10 @@ func (d *Door) dataPort() string {
 	return port
 }
 
-// Open sees to it that each listener accepts: one that died is bound again.
-// Calling it on an open door changes nothing.
+// Open sees to it that each listener accepts: one that died is bound again, and
+// its death is told by Failed no more. Calling it on an open door changes nothing.
 func (d *Door) Open() error {
+	d.forgetFailed()
 	if err := d.Bind(context.Background()); err != nil {
 		return err
 	}
@@ -160,15 +159,28 @@ func (d *Door) accept(p *plane) {
 		defer close(done)
 		err := p.serve(ln)
 		d.mu.Lock()
+		defer d.mu.Unlock()
 		p.ln, p.loop = nil, nil
-		wanted := p.ending || d.closed
-		d.mu.Unlock()
-		if !wanted {
+		if !p.ending && !d.closed {
 			d.fail(fmt.Errorf("%s listener on %s ended: %w", p.name, ln.Addr(), cmp.Or(err, net.ErrClosed)))
 		}
 	})
 }
 
+// forgetFailed takes back what was told of listeners that are bound anew now:
+// two that died together are one failure.
+func (d *Door) forgetFailed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for range len(d.failed) {
+		select {
+		case <-d.failed:
+		default: // somebody else has it
+		}
+	}
+}
+
+// fail is called with mu held: who finds a listener gone finds it told.
 func (d *Door) fail(err error) {
 	select {
 	case d.failed <- err:
@@ -192,7 +204,8 @@ func (d *Door) Listeners() []Listener {
 	return all
 }
 
-// Inflight is how many requests are being answered now, on all planes.
+// Inflight is how many requests are being answered now, on all planes; what waits
+// for a message is not among them.
 func (d *Door) Inflight() int64 { return d.server.inflight.Load() }
 
 // InflightByRoute calls f with each route's pattern and how many of its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	httpapi "micronode/http"
+	"micronode/store"
 )
 
 const askHealth = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -36,7 +38,13 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	drained := make(chan error, 1)
-	go func() { drained <- r.door.Drain(context.Background()) }()
+	go func() {
+		cut, err := r.door.Drain(context.Background())
+		if cut != 0 {
+			t.Errorf("%d cut", cut)
+		}
+		drained <- err
+	}()
 	for { // until the socket is closed; before that, handshakes are ignored
 		c, err := net.DialTimeout("tcp", r.addr, 20*time.Millisecond)
 		if errors.Is(err, syscall.ECONNREFUSED) {
@@ -81,7 +89,7 @@ func TestDrain(t *testing.T) {
 			t.Error("a drained door listens again")
 		}
 	}
-	if aborted, err := r.door.Close(); aborted != 0 || err != nil {
+	if aborted, err := r.door.Close(context.Background()); aborted != 0 || err != nil {
 		t.Errorf("%d aborted, %v", aborted, err)
 	}
 }
@@ -116,7 +124,7 @@ func TestDrainBacklog(t *testing.T) {
 		})
 	}
 	<-warm
-	if err := r.door.Drain(t.Context()); err != nil {
+	if _, err := r.door.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
 	wg.Wait()
@@ -160,19 +168,20 @@ func TestDrainBeforeOpen(t *testing.T) {
 	}
 	queued := (&rig{t: t, addr: door.Listeners()[0].Address}).dial()
 	queued.say(askHealth)
-	if err := door.Drain(t.Context()); err != nil {
+	if _, err := door.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if a := queued.hear("GET"); a.status != 200 {
 		t.Errorf("%d %v", a.status, a.err)
 	}
-	if _, err := door.Close(); err != nil {
+	if _, err := door.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 }
 
-// A drain ends when its time is up, and Close says how many were cut.
-func TestCloseCuts(t *testing.T) {
+// A drain whose time is up cuts what is left and says how many; what goes on
+// elsewhere is not its business, and Close does not count twice.
+func TestDrainCuts(t *testing.T) {
 	var h *holding
 	r := start(t, func(o *httpapi.Options) {
 		h = newHolding(o.Ports.Objects)
@@ -183,24 +192,101 @@ func TestCloseCuts(t *testing.T) {
 	<-h.entered
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.door.Drain(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+	if cut, err := r.door.Drain(ctx); cut != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d cut, %v", cut, err)
 	}
-	aborted, err := r.door.Close()
-	if aborted != 1 || err != nil {
+	if x := r.heard.last(t); !x.Aborted {
+		t.Errorf("%+v", x)
+	}
+	if a := r.order("GET", "/healthz", nil); a.status != 200 {
+		t.Errorf("operator: %d", a.status)
+	}
+	if aborted, err := r.door.Close(context.Background()); aborted != 0 || err != nil {
 		t.Errorf("%d aborted, %v", aborted, err)
 	}
 	if out := w.closed(); out != "" {
 		t.Errorf("heard %q", out)
 	}
-	if x := r.heard.last(t); !x.Aborted {
-		t.Errorf("%+v", x)
-	}
-	if n, err := r.door.Close(); n != 0 || err != nil {
+	if n, err := r.door.Close(context.Background()); n != 0 || err != nil {
 		t.Errorf("closed again: %d %v", n, err)
 	}
 	if r.door.Open() == nil {
 		t.Error("a closed door opens")
+	}
+}
+
+// Close without a drain counts what it cuts, on every plane.
+func TestCloseCuts(t *testing.T) {
+	var h *holding
+	r := start(t, func(o *httpapi.Options) {
+		h = newHolding(o.Ports.Objects)
+		o.Ports.Objects = h
+	})
+	path := "/o/" + r.keep("held").String()
+	var wg sync.WaitGroup
+	for c, base := range map[*http.Client]string{r.client: "http://" + r.addr, r.op: "http://micronode"} {
+		wg.Go(func() {
+			if resp, err := c.Get(base + path); err == nil {
+				_ = resp.Body.Close()
+				t.Error("answered")
+			}
+		})
+		<-h.entered
+	}
+	if aborted, err := r.door.Close(context.Background()); aborted != 2 || err != nil {
+		t.Errorf("%d aborted, %v", aborted, err)
+	}
+	wg.Wait()
+}
+
+// A handler that is deaf to its end does not keep Close beyond its deadline,
+// whichever and however many the planes are.
+func TestCloseDoesNotWaitForTheDeaf(t *testing.T) {
+	d := &deaf{entered: make(chan struct{}, 2), release: make(chan struct{})}
+	r := start(t, func(o *httpapi.Options) { o.Ports.Objects = d })
+	var wg sync.WaitGroup
+	for c, base := range map[*http.Client]string{r.client: "http://" + r.addr, r.op: "http://micronode"} {
+		wg.Go(func() {
+			if resp, err := c.Get(base + "/o/" + helloText); err == nil {
+				_ = resp.Body.Close()
+			}
+		})
+		<-d.entered
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	aborted, err := r.door.Close(ctx) // comes back before release
+	if aborted != 2 || err == nil || strings.Count(err.Error(), "do not end") != 2 {
+		t.Errorf("%d aborted, %v", aborted, err)
+	}
+	close(d.release)
+	wg.Wait()
+}
+
+// deaf is a store whose reads do not listen to their context.
+type deaf struct {
+	store.Store
+	entered, release chan struct{}
+}
+
+func (d *deaf) Open(context.Context, store.Address) (store.Blob, error) {
+	d.entered <- struct{}{}
+	<-d.release
+	return nil, store.ErrNotFound
+}
+
+// A short drain closes quiet connections in half of its time.
+func TestShortDrain(t *testing.T) {
+	r := start(t)
+	quiet := r.dial()
+	quiet.say(askHealth)
+	if a := quiet.hear("GET"); a.status != 200 {
+		t.Fatal(a.err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	if cut, err := r.door.Drain(ctx); cut != 0 || err != nil {
+		t.Errorf("%d cut, %v", cut, err)
 	}
 }
 
@@ -224,7 +310,7 @@ type closer struct {
 }
 
 func (c *closer) Shutdown(context.Context, httpapi.Order) (httpapi.Done, error) {
-	c.wait.Go(func() { _, _ = c.door.Close() })
+	c.wait.Go(func() { _, _ = c.door.Close(context.Background()) })
 	for c.door.Open() == nil { // until the door knows that it closes
 		runtime.Gosched()
 	}
@@ -260,6 +346,33 @@ func TestReopen(t *testing.T) {
 	}
 }
 
+// Listeners that die together are one failure, once they are bound anew.
+func TestReopenBoth(t *testing.T) {
+	r := start(t)
+	r.door.CloseListeners()
+	for len(r.door.Listeners()) > 0 {
+		runtime.Gosched()
+	}
+	if err := <-r.door.Failed(); err == nil {
+		t.Error("no error")
+	}
+	if err := r.door.Open(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-r.door.Failed():
+		t.Errorf("told again after it was mended: %v", err)
+	default:
+	}
+	if a, op := r.ask("GET", "/healthz", nil), r.order("GET", "/healthz", nil); a.status != 200 || op.status != 200 {
+		t.Errorf("%d, %d", a.status, op.status)
+	}
+	r.door.CloseListener() // and the next failure is told
+	if err := <-r.door.Failed(); err == nil {
+		t.Error("no error")
+	}
+}
+
 func TestBindErrors(t *testing.T) {
 	r := start(t)
 	_, port, _ := net.SplitHostPort(r.addr)
@@ -290,7 +403,7 @@ func TestBindErrors(t *testing.T) {
 			if l := door.Listeners(); len(l) != 0 {
 				t.Errorf("bound in part: %v", l)
 			}
-			if _, err := door.Close(); err != nil {
+			if _, err := door.Close(context.Background()); err != nil {
 				t.Error(err)
 			}
 		}

@@ -20,6 +20,27 @@ func (d *Door) CloseListener() {
 	_ = ln.Listener.Close()
 }
 
+// CloseListeners breaks every listener at once.
+func (d *Door) CloseListeners() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.planes {
+		_ = p.ln.Listener.Close()
+	}
+}
+
+// Framing reports at which request of a stream of bytes, cut into pieces of n, the
+// door's own view of framing finds a fault; 0 is none.
+func Framing(stream []byte, n int) int64 {
+	var f framing
+	for len(stream) > 0 {
+		part := stream[:min(n, len(stream))]
+		f.feed(part)
+		stream = stream[len(part):]
+	}
+	return f.fault.Load()
+}
+
 // Row is one line of the table of problems.
 type Row struct {
 	Err          error

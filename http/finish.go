@@ -26,11 +26,16 @@ func (f *face) refuse(w *reply, r *http.Request, err error) {
 		w.leaveBody(r, f.limits.RequestTimeout)
 	}
 	k := w.writeProblem(err)
-	if k.counted != "" && f.ports.Observe.Rejected != nil {
-		f.ports.Observe.Rejected(k.counted)
-	}
+	f.rejected(k)
 	if k.err == ErrInternal && f.ports.Observe.Panic != nil {
 		f.ports.Observe.Panic(err, nil, w.corrID)
+	}
+}
+
+// rejected counts one refusal.
+func (s *server) rejected(k *kind) {
+	if k.counted != "" && s.ports.Observe.Rejected != nil {
+		s.ports.Observe.Rejected(k.counted)
 	}
 }
 
@@ -43,6 +48,7 @@ func (f *face) finish(w *reply, r *http.Request, rt *route, began time.Time) {
 	}
 	f.inflight.Add(-1)
 	rt.inflight.Add(-1)
+	w.unowe()
 	if f.ports.Observe.Request != nil {
 		f.ports.Observe.Request(w.exchange(r, rt, f.ports.Now().Sub(began), aborted))
 	}

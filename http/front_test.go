@@ -227,6 +227,11 @@ func TestUnwantedBody(t *testing.T) {
 			t.Fatalf("%d %v", a.status, a.err)
 		}
 	}
+	w.say("GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\napp")
+	w.say("le")
+	if a := w.hear("GET"); a.status != 200 || a.header.Get("Connection") == "close" {
+		t.Fatalf("in pieces: %d %v", a.status, a.err)
+	}
 	w.say("GET /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nappleGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	for _, want := range []int{404, 200} {
 		if a := w.hear("GET"); a.status != want {

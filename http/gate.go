@@ -6,14 +6,17 @@ import (
 	"micronode/store"
 )
 
-// planeObjects is the plane that the object routes belong to.
-const planeObjects = "objects"
+// Planes that readiness judges on their own.
+const (
+	planeObjects = "objects"
+	planeMailbox = "mailbox"
+)
 
-// gate refuses, before a body is read, what the objects plane does not take now:
+// gate refuses, before a body is read, what a plane does not take now:
 // writes unless it is open, reads only when it is closed (contract §4). A plane
 // that readiness does not mention is as open as the node is ready.
-func gate(r Readiness, c class) error {
-	state, known := r.Planes[planeObjects]
+func gate(r Readiness, plane string, c class) error {
+	state, known := r.Planes[plane]
 	if !known {
 		state = PlaneOpen
 		if !r.Ready {
@@ -22,7 +25,7 @@ func gate(r Readiness, c class) error {
 	}
 	after := time.Duration(r.RetryAfter) * time.Second
 	switch {
-	case state == PlaneOpen, state == PlaneReadOnly && c == classRead:
+	case state == PlaneOpen, state == PlaneReadOnly && c != classWrite:
 		return nil
 	case state == PlaneReadOnly:
 		return &refusal{kind: store.ErrReadOnly, after: after}

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -124,13 +123,6 @@ func (l *lateHeader) Write(p []byte) (int, error) {
 // the connection: an answer is never completed short.
 func (s *server) sendBlob(ctx context.Context, w *reply, blob store.Blob, v *view) error {
 	sent, err := blob.WriteRange(ctx, &lateHeader{w, v.status}, v.off, v.n)
-	if errors.Is(err, store.ErrCorrupt) && s.ports.Observe.Integrity != nil {
-		reason := integrityFirst
-		if w.status != 0 {
-			reason = integrityLate
-		}
-		s.ports.Observe.Integrity(reason, v.info.Address, w.corrID)
-	}
 	switch {
 	case err != nil && w.status == 0:
 		return err
@@ -141,9 +133,3 @@ func (s *server) sendBlob(ctx context.Context, w *reply, blob store.Blob, v *vie
 	}
 	return nil
 }
-
-// Reasons of Observer.Integrity.
-const (
-	integrityFirst = "first_group" // before the answer began: a 502
-	integrityLate  = "mid_stream"  // the connection was cut
-)

@@ -47,3 +47,23 @@ type free struct{}
 
 func (free) enter(time.Time) error { return nil }
 func (free) leave()                {}
+
+// slot is one request's place in an admission. A poll that waits gives it back
+// early; giving it back twice changes nothing.
+type slot struct {
+	at   admission
+	held bool
+}
+
+func (s *slot) enter(now time.Time) error {
+	err := s.at.enter(now)
+	s.held = err == nil
+	return err
+}
+
+func (s *slot) leave() {
+	if s.held {
+		s.held = false
+		s.at.leave()
+	}
+}

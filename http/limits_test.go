@@ -184,9 +184,15 @@ func TestConnectionCap(t *testing.T) {
 	}
 }
 
-// Half a header, and a body that does not come, make room as silence does.
+// Half a header, and a body that does not come, whether anybody wants it or not,
+// make room as silence does.
 func TestConnectionCapSlow(t *testing.T) {
-	for _, half := range []string{"", "GET /healthz HTTP/1.1\r\nHost: loc", "PUT /put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nha"} {
+	const noBody = " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nha"
+	for _, half := range []string{
+		"", "GET /healthz HTTP/1.1\r\nHost: loc", "PUT /put" + noBody,
+		"GET /healthz" + noBody, "GET /metrics" + noBody, "GET /o/" + helloText + noBody, "POST /nowhere" + noBody, "POST /healthz" + noBody,
+		"POST /api/v1/nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nha",
+	} {
 		r := start(t, func(o *httpapi.Options) { o.Limits.MaxConns = 1 })
 		slow := r.dial()
 		slow.say(half)
@@ -196,7 +202,7 @@ func TestConnectionCapSlow(t *testing.T) {
 			w = r.dial()
 			w.say("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		}
-		if out := slow.closed(); strings.Contains(out, " 200 ") {
+		if out := slow.closed(); out != "" && !strings.Contains(half, "chunked") { // that one is answered before the wait
 			t.Errorf("%q heard %q", half, out)
 		}
 	}

@@ -10,13 +10,14 @@ const (
 	operatorInflight = 64                     // requests on the operator socket, and admin requests on TCP, each
 	operatorConns    = 128                    // connections on the operator socket
 	metricsConns     = 64                     // connections on metrics_addr
-	maxTails         = 32                     // bus tails, all planes together
+	maxTails         = 32                     // bus tails, on each plane
 	maxOrderBytes    = 4 << 10                // body of an order
 	sliceBytes       = 64 << 10               // what one read or write deadline covers
 	drainIdle        = 500 * time.Millisecond // how long a connection idles in a drain before it is closed
 	drainSettle      = 50 * time.Millisecond  // for handshakes under way when a drain begins
 	tailSettle       = 250 * time.Millisecond // for tails and orders to end at Close
-	closeWait        = 2 * time.Second        // for handlers to notice that they were cut
+	closeWait        = 2 * time.Second        // for handlers to notice that they were cut, at most
+	closeLeast       = 100 * time.Millisecond // the same, at least
 	rateBurstDivisor = 10                     // burst = rps / 10: a second at three times the rate serves 1.1 times the rate
 )
 

@@ -2,13 +2,15 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"micronode/store"
 )
@@ -51,31 +53,39 @@ func checkJSONType(h http.Header) error {
 	return checkEncoding(h)
 }
 
-// decodeStrict takes one JSON object whose members all are known.
+// decodeStrict takes one JSON object whose members all are known, each named once
+// and in its own letters.
 func decodeStrict(raw []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
+	dec := jsontext.NewDecoder(bytes.NewReader(raw))
+	err := json.UnmarshalDecode(dec, into, json.RejectUnknownMembers(true))
+	switch {
+	case err != nil, bytes.TrimLeft(raw, " \t\r\n")[0] != '{': // null fits everything
 		return refuse(ErrBadRequest, "The body is not the JSON that this path takes ("+jsonFault(err)+"). It is an object like {\"service\":\"storage\",\"reason\":\"drill\"}.")
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return refuse(ErrBadRequest, "Something follows the JSON object in the body. Send one object and nothing else.")
 	}
 	return nil
 }
 
 func jsonFault(err error) string {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
+	var syntax *jsontext.SyntacticError
+	var kind *json.SemanticError
 	switch {
-	case errors.As(err, &syntax):
-		return "malformed at byte " + strconv.FormatInt(syntax.Offset, 10)
-	case errors.As(err, &kind):
-		return "wrong type at byte " + strconv.FormatInt(kind.Offset, 10)
+	case err == nil:
+		return "it is no object"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return "it ends too early"
-	default:
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return "a member is there twice"
+	case errors.Is(err, json.ErrUnknownName):
 		return "it has an unknown member"
+	case errors.As(err, &syntax):
+		return "malformed at byte " + strconv.FormatInt(syntax.ByteOffset, 10)
+	case errors.As(err, &kind):
+		return "wrong type at byte " + strconv.FormatInt(kind.ByteOffset, 10)
+	default:
+		return "malformed"
 	}
 }
 

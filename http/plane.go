@@ -22,18 +22,24 @@ type plane struct {
 	bind func(context.Context) (net.Listener, error) // for the first time, or again after it died
 	peer func(*conn)                                 // marks connections as they are accepted
 
+	cancel context.CancelFunc // ends the context of every request
+
 	// Guarded by Door.mu.
 	ln     *listener     // nil: not bound
 	loop   chan struct{} // closed when the accept loop has ended; nil: none runs
 	ending bool          // the end of the loop is wanted
+	cut    bool          // what was left was cut
 	socket *socketFile   // of the operator plane
 	addr   Listener
 }
 
 // newPlane sets a server up, on HTTP/1 only, with every bound set (contract §6).
-func newPlane(base context.Context, name string, s *server, maxConns int) *plane {
+func newPlane(name string, s *server, maxConns int) *plane {
+	base, cancel := context.WithCancel(context.Background())
+	ending, end := context.WithCancel(base)
 	p := &plane{
-		name: name, face: &face{server: s, plane: name}, peer: func(*conn) {},
+		cancel: cancel,
+		name:   name, face: &face{server: s, plane: name, ending: ending, end: end}, peer: func(*conn) {},
 		set: newConnSet(maxConns, s.limits.RequestTimeout, s.ports.Now),
 	}
 	var protocols http.Protocols

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"micronode/store"
+	"micronode/store/mbox"
 )
 
 // Ports is all that the door needs of the node. Objects, Ready, Status, Version
@@ -19,7 +20,8 @@ type Ports struct {
 	Config   func() any // effective and redacted, as a value for encoding/json
 	Tail     func(TailQuery) (Tail, error)
 	Operator Operator
-	Chaos    Chaos // nil: chaos is off and its routes do not exist
+	Mailbox  Mailbox // the zero value: the mailbox is off and its routes do not exist
+	Chaos    Chaos   // nil: chaos is off and its routes do not exist
 	Metrics  http.Handler
 	Observe  Observer
 	Now      func() time.Time // the wall clock: deadlines of connections hang on it
@@ -50,6 +52,79 @@ type Operator interface {
 	Shutdown(ctx context.Context, o Order) (Done, error)
 }
 
+// Mailbox is the queue as the door sees it: all three parts, or none.
+type Mailbox struct {
+	Queue      MailboxQueue
+	View       MailboxView
+	Keep       MailboxKeep
+	Profile    string // of the dead-letter queue: ephemeral | persistent
+	RequireKey bool   // mailbox.require_idempotency
+}
+
+// MailboxQueue moves messages. Its verdicts are those of package mbox
+// (ErrFull, ErrLeaseLost, ...), [ErrMailboxBusy], store.ErrNotReady while a
+// shard is down, store.ErrReadOnly for a send while the plane takes no writes,
+// [ErrDeadline], or the error of ctx.
+type MailboxQueue interface {
+	// Send accepts messages that have passed mbox.Message.Check; one verdict for
+	// each, in order. A message is kept from the moment its verdict is nil.
+	Send(ctx context.Context, items []mbox.Message) []SendVerdict
+	// Recv leases messages. When none is ready it waits until one is, or until
+	// patience ends, which is no error; a nil patience does not wait. When ctx
+	// ends first, nothing stays leased.
+	Recv(ctx, patience context.Context, w mbox.Want) ([]mbox.Delivery, error)
+	// Settle carries out verdicts of consumers, in order.
+	Settle(ctx context.Context, items []mbox.Settlement) []SettleVerdict
+}
+
+// SendVerdict is the outcome of one message of a send.
+type SendVerdict struct {
+	Sent mbox.Sent
+	Err  error
+}
+
+// SettleVerdict is the outcome of one settlement.
+type SettleVerdict struct {
+	Deadline time.Time // of an extended lease, wall clock
+	Err      error
+}
+
+// MailboxView looks into the queue and changes nothing. It answers while a
+// shard is down.
+type MailboxView interface {
+	// Topics returns up to limit topics whose names come after the given one, by name.
+	Topics(after string, limit int) []mbox.Topic
+	// Peek returns up to limit messages of a topic.
+	Peek(topic string, limit int) []mbox.Waiting
+	// Dead returns up to limit dead letters of a topic that died after the given
+	// one (zero: from the first), or that one alone. Errors: mbox.ErrUnknown.
+	Dead(topic string, q DeadQuery) ([]mbox.DeadLetter, error)
+}
+
+// DeadQuery selects dead letters.
+type DeadQuery struct {
+	After mbox.ID // zero: from the oldest
+	Only  mbox.ID // not zero: this one
+	Limit int
+}
+
+// MailboxKeep changes what lies in the queue. Errors as for [MailboxQueue].
+// Limit 0 is everything; with a message id, that one alone (mbox.ErrUnknown).
+type MailboxKeep interface {
+	Reprocess(ctx context.Context, k Keep) (moved int, err error)
+	PurgeDead(ctx context.Context, k Keep) (purged int, err error)
+	// Purge removes ready and delayed messages of a topic; what is leased stays
+	// with its consumer.
+	Purge(ctx context.Context, k Keep) (purged int, err error)
+}
+
+// Keep names what a [MailboxKeep] order is about.
+type Keep struct {
+	Topic string
+	Limit int
+	Only  mbox.ID
+}
+
 // Chaos breaks actors on purpose (contract §9). Errors as for [Operator].
 type Chaos interface {
 	Kill(ctx context.Context, o Order) (Done, error)
@@ -59,12 +134,11 @@ type Chaos interface {
 // Observer hears what happens at the door. Every hook may be nil; all are
 // called from the request's goroutine and must not wait.
 type Observer struct {
-	Request   func(Exchange)
-	Rejected  func(reason string)                                 // a reason of contract §5, once per refusal
-	Integrity func(reason string, a store.Address, corrID string) // stored bytes do not match: first_group | mid_stream
-	Audit     func(AuditRecord)                                   // every call that asks for a change of the node
-	Panic     func(v any, stack []byte, corrID string)            // a handler panicked, or an error nobody foresaw (stack nil)
-	Log       func(line string)                                   // what net/http would have logged
+	Request  func(Exchange)
+	Rejected func(reason string)                      // a reason of contract §5, once per refusal
+	Audit    func(AuditRecord)                        // every call that asks for a change of the node
+	Panic    func(v any, stack []byte, corrID string) // a handler panicked, or an error nobody foresaw (stack nil)
+	Log      func(line string)                        // what net/http would have logged
 }
 
 // Exchange is one finished request. Route, Method, Status, Reason and Plane are

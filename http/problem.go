@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"micronode/store"
+	"micronode/store/mbox"
 )
 
 // The door's own refusals. A client gets the same values back (contract §5),
@@ -26,6 +27,7 @@ var (
 	ErrOverload       = errors.New("overloaded")            // 503
 	ErrDeadline       = errors.New("deadline passed")       // 503: the node was too slow
 	ErrNotSupported   = errors.New("not supported")         // 501
+	ErrMailboxBusy    = errors.New("mailbox busy")          // 429
 	errBodyCut        = errors.New("body cut short")        // 400
 )
 
@@ -48,6 +50,12 @@ var kinds = [...]kind{
 		"The request is malformed. Compare it with GET /openapi.yaml.", false},
 	{store.ErrBadAddress, 400, "bad_request", "address", "schema", "Bad address",
 		"An address is b3: and 64 lowercase hex digits. Take it from the answer of /put or from GET /o.", false},
+	{mbox.ErrInvalid, 400, "bad_request", "message", "schema", "Bad message",
+		"A field of the message is outside its bounds. Compare it with GET /openapi.yaml.", false},
+	{mbox.ErrBadReceipt, 400, "bad_request", "receipt", "schema", "Bad receipt",
+		"This is no receipt: those are 44 characters of base64url and come with each message. Pass it back as it came.", false},
+	{mbox.ErrKeyNeeded, 400, "bad_request", "idempotency_key", "schema", "Idempotency key missing",
+		"This node takes no message without a key (mailbox.require_idempotency). Send idem_key or the header Idempotency-Key.", false},
 	{errBodyCut, 400, "bad_request", "body_cut", "schema", "Body cut short",
 		"The body ended or broke before its announced end; nothing was stored. Send it again.", true},
 	{ErrForbidden, 403, "forbidden", "forbidden", "forbidden", "Forbidden",
@@ -56,6 +64,12 @@ var kinds = [...]kind{
 		"The store holds no object with this address: it was never put, was deleted, or has expired.", false},
 	{ErrUnknownService, 404, "not_found", "service", "", "No such service",
 		"No actor has this name. GET /api/v1/status lists them.", false},
+	{mbox.ErrUnknown, 404, "not_found", "message", "", "No such message",
+		"The mailbox has no such message: it was acknowledged or purged long ago, or never sent here.", false},
+	{mbox.ErrLeaseLost, 404, "not_found", "lease_lost", "", "The lease is over",
+		"The visibility timeout passed, or the message was given back; it comes again to whoever receives next, with a new receipt. Ask for a longer visibility_ms, or extend the lease in time.", false},
+	{mbox.ErrSettled, 404, "not_found", "already_acked", "", "Already acknowledged",
+		"This receipt acknowledged its message before: nothing is left to do.", false},
 	{ErrNoRoute, 404, "not_found", "route", "", "No such route",
 		"Nothing is served at this path. GET /openapi.yaml lists what is.", false},
 	{ErrMethod, 405, "method_not_allowed", "method", "method", "Method not allowed",
@@ -64,6 +78,8 @@ var kinds = [...]kind{
 		"The body did not arrive in time; nothing was stored. Each 64 KiB has limits.request_timeout to arrive.", true},
 	{ErrConflict, 409, "conflict", "conflict", "", "Conflict",
 		"The state of the node does not allow this now. Look at GET /api/v1/status.", false},
+	{mbox.ErrKeyReused, 409, "conflict", "idempotency_key", "", "Idempotency key reused",
+		"This key came with another payload on this topic within mailbox.dedup_window. Use a new key for a new message.", false},
 	{ErrLengthRequired, 411, "length_required", "length", "schema", "Length required",
 		"Say how long the body is with Content-Length (0 for the empty object), or send it with Transfer-Encoding: chunked.", false},
 	{ErrPrecondition, 412, "precondition_failed", "precondition", "", "Precondition failed",
@@ -82,6 +98,14 @@ var kinds = [...]kind{
 		"The node takes limits.rps requests a second. Wait for Retry-After, then send again.", true},
 	{store.ErrFull, 429, "quota_exhausted", "store_bytes", "429", "Store full",
 		"The store holds as much as store.max_bytes allows and evicts nothing. Delete objects or raise the bound, then send again.", true},
+	{mbox.ErrFull, 429, "quota_exhausted", "mailbox_full", "429", "Mailbox full",
+		"The shard of this topic holds mailbox.shard_capacity messages, dead ones included, and drops none. Consume, reprocess or purge (GET /mbox/topics), then send again.", true},
+	{mbox.ErrBytes, 429, "quota_exhausted", "mailbox_bytes", "429", "Mailbox full",
+		"The mailbox holds mailbox.max_bytes of messages and drops none. Consume or purge (GET /mbox/topics), then send again.", true},
+	{mbox.ErrInflight, 429, "quota_exhausted", "mailbox_inflight", "429", "Too many messages in flight",
+		"mailbox.max_inflight messages are under lease. Acknowledge some, then receive again.", true},
+	{ErrMailboxBusy, 429, "quota_exhausted", "mailbox_busy", "429", "Mailbox busy",
+		"More requests wait at this shard than it takes. Wait for Retry-After, then send again.", true},
 	{ErrInternal, 500, "internal", "internal", "", "Internal error",
 		"The node failed in a way it did not foresee. Its log has the reason under this corr_id.", false},
 	{ErrNotSupported, 501, "not_supported", "not_supported", "", "Not supported",

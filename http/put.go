@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"micronode/store"
@@ -86,7 +87,7 @@ func (w *reply) writeStored(info store.Info, created bool) {
 // checkEncoding refuses what would have to be inflated first.
 func checkEncoding(h http.Header) error {
 	for _, v := range h["Content-Encoding"] {
-		if v != "" && v != "identity" {
+		if v != "" && !strings.EqualFold(v, "identity") { // codings are case-insensitive (RFC 9110 §8.4.1)
 			return ErrEncoding
 		}
 	}

@@ -266,3 +266,13 @@ func TestStoreFull(t *testing.T) {
 		t.Errorf("%d %+v %v", a.status, p, a.header)
 	}
 }
+
+// Codings are named in any letters (RFC 9110 §8.4.1).
+func TestPutIdentity(t *testing.T) {
+	r := start(t)
+	w := r.dial()
+	w.say("PUT /put HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: IDENTITY\r\nContent-Length: 1\r\n\r\nx")
+	if a := w.hear("PUT"); a.status != 201 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+}

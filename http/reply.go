@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -27,12 +28,23 @@ type reply struct {
 	call
 	conn    *conn
 	plane   string
-	head    bool         // a HEAD: bodies are announced, not sent
-	status  int          // 0: not begun
-	in, out int64        // bytes of the bodies
-	reason  string       // of the problem, if it was one
-	unread  bool         // part of the request's body was left unread
-	last    *atomic.Bool // every answer of the plane is the last on its connection
+	head    bool            // a HEAD: bodies are announced, not sent
+	status  int             // 0: not begun
+	in, out int64           // bytes of the bodies
+	reason  string          // of the problem, if it was one
+	unread  bool            // part of the request's body was left unread
+	last    *atomic.Bool    // every answer of the plane is the last on its connection
+	owed    *atomic.Int64   // counts this request, until nil: then its end cuts nothing
+	ending  context.Context // ends when the plane drains
+	slot    slot
+}
+
+// unowe says that a drain may end this request at any time, as it does a tail.
+func (w *reply) unowe() {
+	if w.owed != nil {
+		w.owed.Add(-1)
+		w.owed = nil
+	}
 }
 
 // WriteHeader begins the answer. While the plane drains it is the last on its connection.

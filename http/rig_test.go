@@ -37,7 +37,6 @@ type heard struct {
 	mu        sync.Mutex
 	exchanges []httpapi.Exchange
 	rejected  []string
-	integrity []string
 	audits    []httpapi.AuditRecord
 	panics    []any
 	arrived   chan struct{} // a token for each exchange
@@ -55,13 +54,8 @@ func (h *heard) observer() httpapi.Observer {
 			}
 		},
 		Rejected: func(r string) { h.mu.Lock(); h.rejected = append(h.rejected, r); h.mu.Unlock() },
-		Integrity: func(r string, _ store.Address, _ string) {
-			h.mu.Lock()
-			h.integrity = append(h.integrity, r)
-			h.mu.Unlock()
-		},
-		Audit: func(a httpapi.AuditRecord) { h.mu.Lock(); h.audits = append(h.audits, a); h.mu.Unlock() },
-		Panic: func(v any, _ []byte, _ string) { h.mu.Lock(); h.panics = append(h.panics, v); h.mu.Unlock() },
+		Audit:    func(a httpapi.AuditRecord) { h.mu.Lock(); h.audits = append(h.audits, a); h.mu.Unlock() },
+		Panic:    func(v any, _ []byte, _ string) { h.mu.Lock(); h.panics = append(h.panics, v); h.mu.Unlock() },
 	}
 }
 
@@ -126,7 +120,7 @@ func start(t testing.TB, change ...func(*httpapi.Options)) *rig {
 			r.client.CloseIdleConnections()
 			r.op.CloseIdleConnections()
 		}
-		if _, err := door.Close(); err != nil {
+		if _, err := door.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -266,12 +260,17 @@ type rawConn struct {
 
 func (r *rig) dial() *rawConn {
 	r.t.Helper()
-	c, err := net.Dial("tcp", r.addr)
+	return dialRaw(r.t, "tcp", r.addr)
+}
+
+func dialRaw(t testing.TB, network, addr string) *rawConn {
+	t.Helper()
+	c, err := net.Dial(network, addr)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.t.Cleanup(func() { _ = c.Close() })
-	return &rawConn{c, r.t, bufio.NewReader(c)}
+	t.Cleanup(func() { _ = c.Close() })
+	return &rawConn{c, t, bufio.NewReader(c)}
 }
 
 func (w *rawConn) say(s string) {

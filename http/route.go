@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"micronode/store/mbox"
 )
 
 // class says what a route is to admission and to the planes.
@@ -14,8 +16,9 @@ type class int
 
 const (
 	classHealth  class = iota // never waits behind data; on every plane
-	classRead                 // of objects
-	classWrite                // of objects
+	classRead                 // closed only when its plane is
+	classWrite                // refused unless its plane is open
+	classConsume              // recv and what follows it: as read, but with a body
 	classAdmin                // looks into the node: operator socket, and TCP bound to loopback
 	classMetrics              // as health, but on TCP only from loopback
 	classTail                 // as admin, but lasts
@@ -46,6 +49,7 @@ type verb struct {
 // route is one pattern with its methods. HEAD goes with GET.
 type route struct {
 	pattern  string
+	plane    string // that readiness judges it by; empty: objects
 	verbs    []verb
 	allow    string
 	inflight atomic.Int64
@@ -79,7 +83,32 @@ func (s *server) routes() []*route {
 	if s.ports.Tail != nil {
 		all = append(all, one("/api/v1/bus/tail", http.MethodGet, classTail, streaming, s.busTail))
 	}
-	return append(all, s.orders()...)
+	return slices.Concat(all, s.mailboxRoutes(), s.orders())
+}
+
+// mailboxRoutes are those of contract §3; none while the mailbox is off.
+func (s *server) mailboxRoutes() []*route {
+	m := s.ports.Mailbox
+	if m.Queue == nil {
+		return nil
+	}
+	one := func(pattern, method string, c class, do handler) *route {
+		return &route{pattern: pattern, plane: planeMailbox, verbs: []verb{{method, c, streaming, do}}}
+	}
+	return []*route{
+		one("/mbox/send", http.MethodPost, classWrite, s.mboxSend),
+		one("/mbox/recv", http.MethodPost, classConsume, s.mboxRecv),
+		one("/mbox/recv/stream", http.MethodPost, classConsume, s.mboxStream),
+		one("/mbox/ack", http.MethodPost, classConsume, s.mboxSettle(mbox.Ack)),
+		one("/mbox/nack", http.MethodPost, classConsume, s.mboxSettle(mbox.Nack)),
+		one("/mbox/extend", http.MethodPost, classConsume, s.mboxSettle(mbox.Extend)),
+		one("/mbox/topics", http.MethodGet, classRead, s.mboxTopics),
+		one("/mbox/peek", http.MethodGet, classRead, s.mboxPeek),
+		one("/mbox/dlq", http.MethodGet, classRead, s.mboxDead),
+		one("/mbox/dlq/reprocess", http.MethodPost, classWrite, s.mboxKeep("moved", true, m.Keep.Reprocess)),
+		one("/mbox/dlq/purge", http.MethodPost, classWrite, s.mboxKeep("purged", true, m.Keep.PurgeDead)),
+		one("/mbox/purge", http.MethodPost, classWrite, s.mboxKeep("purged", false, m.Keep.Purge)),
+	}
 }
 
 // routeTable finds routes by exact path; only objects have a variable part.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"sync/atomic"
@@ -15,23 +16,27 @@ const (
 
 // server is what all planes share: routes, limits and ports.
 type server struct {
-	ports    Ports
-	limits   Limits
-	hosts    hostCheck
-	cross    *http.CrossOriginProtection
-	table    *routeTable
-	tails    *tails
-	ordered  underway
-	data     admission // objects on TCP
-	admin    admission // the admin API on TCP
-	operator admission // everything but health and tails on the operator socket
-	ownPlane bool      // metrics have a listener of their own
-	inflight atomic.Int64
+	ports     Ports
+	limits    Limits
+	hosts     hostCheck
+	cross     *http.CrossOriginProtection
+	table     *routeTable
+	tails     *tails
+	streams   *tails // of the mailbox
+	buffers   buffers
+	polls     underway // that wait, or have just waited
+	maxParked int64    // of them, on each plane
+	ordered   underway
+	data      admission // objects on TCP
+	admin     admission // the admin API on TCP
+	operator  admission // everything but health and tails on the operator socket
+	ownPlane  bool      // metrics have a listener of their own
+	inflight  atomic.Int64
 }
 
 func newServer(o Options) *server {
 	s := &server{
-		ports: o.Ports, limits: o.Limits, hosts: newHostCheck(o.AllowedHosts), tails: newTails(),
+		ports: o.Ports, limits: o.Limits, hosts: newHostCheck(o.AllowedHosts), tails: newTails("tail", maxTails), streams: newTails("stream", maxStreams), maxParked: maxParked,
 		cross:    http.NewCrossOriginProtection(),
 		data:     newSlots(o.Limits.Inflight, o.Limits.RPS),
 		admin:    newSlots(operatorInflight, 0),
@@ -46,15 +51,18 @@ func newServer(o Options) *server {
 type face struct {
 	*server
 	plane    string
-	loopback atomic.Bool // the plane's socket is bound to a loopback address, or is a unix socket
-	draining atomic.Bool // every answer is the last on its connection
+	loopback atomic.Bool     // the plane's socket is bound to a loopback address, or is a unix socket
+	draining atomic.Bool     // every answer is the last on its connection
+	ending   context.Context // ends when the plane drains: polls that wait are answered
+	end      context.CancelFunc
+	owed     atomic.Int64 // requests that a drain lets finish, tails not among them
 }
 
 // ServeHTTP is the chain: recover, correlation, who asks, route, gate, admission, handler.
 func (f *face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	began := f.ports.Now()
 	w := &reply{
-		ResponseWriter: rw, conn: connOf(r), plane: f.plane, head: r.Method == http.MethodHead, last: &f.draining,
+		ResponseWriter: rw, conn: connOf(r), plane: f.plane, head: r.Method == http.MethodHead, last: &f.draining, owed: &f.owed, ending: f.ending,
 		call: call{corrID: corrIDOf(r.Header, began), traceID: traceIDOf(r.Header), uid: -1},
 	}
 	w.uid = w.conn.uid
@@ -62,6 +70,7 @@ func (f *face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	rt := f.table.find(r.URL)
 	f.inflight.Add(1)
 	rt.inflight.Add(1)
+	f.owed.Add(1)
 	defer f.finish(w, r, rt, began)
 
 	rw.Header()["X-Corr-Id"] = []string{w.corrID}
@@ -77,6 +86,9 @@ func (f *face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // answer checks in the order of contract §6 and lets the handler work.
 func (f *face) answer(ctx context.Context, w *reply, r *http.Request, rt *route) error {
+	if err := checkFraming(w, r); err != nil {
+		return err
+	}
 	if err := f.checkCaller(w, r); err != nil {
 		return err
 	}
@@ -88,22 +100,21 @@ func (f *face) answer(ctx context.Context, w *reply, r *http.Request, rt *route)
 		w.Header()["Allow"] = []string{rt.allow}
 		return refuse(ErrMethod, "This path takes "+rt.allow+".")
 	}
-	if err := f.checkClass(v.class); err != nil {
+	if err := f.checkClass(rt, v.class); err != nil {
 		return err
 	}
-	slot := f.admissionOf(v.class)
-	if err := slot.enter(f.ports.Now()); err != nil {
+	if w.unread && v.class != classWrite && v.class != classConsume && v.class != classOrder && v.class != classChaos {
+		w.readOver(r, f.limits.RequestTimeout)
+	}
+	w.slot = slot{at: f.admissionOf(v.class)}
+	if err := w.slot.enter(f.ports.Now()); err != nil {
 		return err
 	}
-	defer slot.leave()
+	defer w.slot.leave()
 	if v.timed {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.limits.RequestTimeout)
 		defer cancel()
-	}
-	if w.unread && v.class != classWrite && v.class != classOrder && v.class != classChaos {
-		w.leaveBody(r, f.limits.RequestTimeout) // net/http reads it over before the answer
-		w.unread = false
 	}
 	return v.do(ctx, w, r)
 }
@@ -142,10 +153,10 @@ func (f *face) serves(rt *route) bool {
 }
 
 // checkClass refuses what the plane's socket or the node's state does not allow.
-func (f *face) checkClass(c class) error {
+func (f *face) checkClass(rt *route, c class) error {
 	switch c {
-	case classRead, classWrite:
-		return gate(f.ports.Ready(), c)
+	case classRead, classWrite, classConsume:
+		return gate(f.ports.Ready(), cmp.Or(rt.plane, planeObjects), c)
 	case classAdmin, classTail, classMetrics:
 		if !f.loopback.Load() {
 			return refuse(ErrForbidden, "This is served to loopback and on the operator socket only. Use the operator socket: ronctl --socket PATH.")
@@ -161,7 +172,7 @@ func (f *face) admissionOf(c class) admission {
 		return free{}
 	case f.plane == planeOperator:
 		return f.operator
-	case c == classRead, c == classWrite:
+	case c == classRead, c == classWrite, c == classConsume:
 		return f.data
 	default:
 		return f.admin

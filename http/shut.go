@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Drain ends the data plane so that nothing begun is cut and nobody who was let
@@ -10,20 +11,23 @@ import (
 // connection, tails end, connections that wait in the backlog are served, the
 // socket closes, and quiet connections are closed once they idled for half a
 // second. The operator socket and metrics go on until Close. It returns when the
-// last connection is gone, or with the error of ctx while some are left. Who
-// calls it has said "not ready" before.
-func (d *Door) Drain(ctx context.Context) error {
+// last connection is gone; when ctx ends before, it cuts what is left and returns
+// ctx's error and how many requests that were. Who calls it has said "not ready"
+// before.
+func (d *Door) Drain(ctx context.Context) (cut int64, err error) {
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
-		return errClosed
+		return 0, errClosed
 	}
-	p := d.data
+	p, now := d.data, d.server.ports.Now()
 	var ln *listener // to be drained, by the first call
 	if d.drained.IsZero() {
-		d.drained = d.server.ports.Now()
+		d.drained = now
 		p.face.draining.Store(true)
-		d.server.tails.end(planeData)
+		d.server.tails.end(planeData, now.Add(tailSettle))
+		d.server.streams.end(planeData, now.Add(tailSettle))
+		p.face.end()
 		p.ending = true
 		if ln = p.ln; ln != nil && p.loop == nil {
 			d.accept(p) // for the backlog
@@ -34,6 +38,14 @@ func (d *Door) Drain(ctx context.Context) error {
 	if ln != nil {
 		ln.drain()
 	}
+	if err = p.drained(ctx, loop, began); err != nil {
+		cut = d.cut(p)
+	}
+	return cut, err
+}
+
+// drained waits for the accept loop and the last connection.
+func (p *plane) drained(ctx context.Context, loop <-chan struct{}, began time.Time) error {
 	if loop != nil {
 		select {
 		case <-loop:
@@ -45,9 +57,10 @@ func (d *Door) Drain(ctx context.Context) error {
 }
 
 // Close cuts what is left and waits for it: data first, metrics last. It returns
-// how many requests were cut, and an error when a handler does not end. A closed
-// door stays closed; closing it again changes nothing.
-func (d *Door) Close() (aborted int64, err error) {
+// how many requests were cut, and an error when a handler does not end. ctx bounds
+// the wait for all planes together; handlers have at least closeLeast to notice.
+// A closed door stays closed; closing it again changes nothing.
+func (d *Door) Close(ctx context.Context) (aborted int64, err error) {
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()
@@ -55,42 +68,73 @@ func (d *Door) Close() (aborted int64, err error) {
 	}
 	d.closed = true
 	d.mu.Unlock()
-	d.settle()
-	aborted = d.server.inflight.Load()
-	d.cancel()
+	d.settle(ctx)
 	for _, p := range d.planes {
-		err = errors.Join(err, d.closePlane(p))
+		aborted += d.cut(p)
+	}
+	wait := closeWait
+	if end, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(end))
+	} else if ctx.Err() != nil {
+		wait = 0
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(wait, closeLeast))
+	defer cancel()
+	for _, p := range d.planes {
+		err = errors.Join(err, d.awaitPlane(ctx, p))
 	}
 	d.loops.Wait()
 	return aborted, err
 }
 
 // settle lets tails show the last events, and orders be answered: the last of
-// them is what ends the node. They are not counted as cut.
-func (d *Door) settle() {
-	ctx, cancel := context.WithTimeout(context.Background(), tailSettle)
+// them is what ends the node. Tails that take longer are not counted as cut.
+func (d *Door) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, tailSettle)
 	defer cancel()
 	names := make([]string, len(d.planes))
 	for i, p := range d.planes {
 		names[i] = p.name
 	}
-	d.server.tails.settle(ctx, names...)
+	for _, p := range d.planes {
+		p.face.end()
+		d.server.streams.end(p.name, d.server.ports.Now().Add(tailSettle))
+	}
+	d.server.polls.wait(ctx)
+	d.server.streams.settle(ctx, names...)
+	if !d.server.tails.settle(ctx, names...) {
+		for _, name := range names {
+			d.server.tails.end(name, d.server.ports.Now())
+		}
+	}
 	d.server.ordered.wait(ctx)
 }
 
-func (d *Door) closePlane(p *plane) error {
+// cut ends all that goes on at a plane, once, and returns how many requests
+// lost their answer by it.
+func (d *Door) cut(p *plane) (requests int64) {
+	d.mu.Lock()
+	first := !p.cut
+	p.cut, p.ending = true, true
+	d.mu.Unlock()
+	if first {
+		requests = p.face.owed.Load()
+	}
+	p.cancel()
 	_ = p.http.Close() // its errors are those of sockets that are closed already
 	p.set.closeAll()
+	d.unbind(p)
+	return requests
+}
+
+// awaitPlane waits for what was cut.
+func (d *Door) awaitPlane(ctx context.Context, p *plane) error {
 	d.mu.Lock()
-	p.ending = true
 	loop, socket := p.loop, p.socket
 	d.mu.Unlock()
-	d.unbind(p)
 	if loop != nil {
 		<-loop
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), closeWait)
-	defer cancel()
 	err := p.set.waitServed(ctx)
 	if socket != nil {
 		err = errors.Join(err, socket.remove())

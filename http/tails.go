@@ -3,14 +3,19 @@ package httpapi
 import (
 	"context"
 	"sync"
+	"time"
 
 	"micronode/store"
 )
 
-// tails bounds the bus tails under way and can end them: they would outlast any drain.
+// tails bounds the streams without end under way, on each plane by itself, and
+// can end them: they would outlast any drain.
 type tails struct {
-	mu    sync.Mutex // guards open, next, ended
+	what  string     // in problems
+	max   int        // on each plane
+	mu    sync.Mutex // guards all that follows
 	open  map[int]tailing
+	count map[string]int // open, by plane
 	next  int
 	ended map[string]bool // planes that begin no more
 	none  chan struct{}   // closed when the last one ends, made by whoever waits
@@ -18,31 +23,37 @@ type tails struct {
 
 type tailing struct {
 	plane string
+	conn  *conn
 	end   context.CancelFunc
 }
 
-func newTails() *tails {
-	return &tails{open: map[int]tailing{}, ended: map[string]bool{}}
+func newTails(what string, limit int) *tails {
+	return &tails{what: what, max: limit, open: map[int]tailing{}, count: map[string]int{}, ended: map[string]bool{}}
 }
 
-// begin returns the tail's own context and what to call at its end.
-func (t *tails) begin(ctx context.Context, plane string) (context.Context, func(), error) {
+// begin returns the stream's own context and what to call at its end. From now on
+// no drain waits for the request.
+func (t *tails) begin(ctx context.Context, w *reply) (context.Context, func(), error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	plane := w.plane
 	if t.ended[plane] {
-		return nil, nil, refuse(store.ErrNotReady, "The node drains and begins no new tail here. The operator socket serves until the end.")
+		return nil, nil, refuse(store.ErrNotReady, "The node drains and begins no new "+t.what+" here. The operator socket serves until the end.")
 	}
-	if len(t.open) >= maxTails {
-		return nil, nil, refuse(ErrOverload, "As many tails as the node serves are under way. End one, or wait for Retry-After.")
+	if t.count[plane] >= t.max {
+		return nil, nil, refuse(ErrOverload, "As many "+t.what+"s as this listener serves are under way. End one, or wait for Retry-After.")
 	}
+	w.unowe()
 	ctx, cancel := context.WithCancel(ctx)
 	id := t.next
 	t.next++
-	t.open[id] = tailing{plane, cancel}
+	t.open[id] = tailing{plane, w.conn, cancel}
+	t.count[plane]++
 	return ctx, func() {
 		cancel()
 		t.mu.Lock()
 		delete(t.open, id)
+		t.count[plane]--
 		if len(t.open) == 0 && t.none != nil {
 			close(t.none)
 			t.none = nil
@@ -51,28 +62,30 @@ func (t *tails) begin(ctx context.Context, plane string) (context.Context, func(
 	}, nil
 }
 
-// end ends the tails of a plane.
-func (t *tails) end(plane string) {
+// end ends the tails of a plane. A client that does not read what was written
+// for it is left at by.
+func (t *tails) end(plane string, by time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended[plane] = true
 	for _, one := range t.open {
 		if one.plane == plane {
 			one.end()
+			one.conn.hurry(by)
 		}
 	}
 }
 
 // settle begins no more tails and waits for those under way: the bus has ended
-// them, and they still write what they hold. Those that do not in time are ended.
-func (t *tails) settle(ctx context.Context, planes ...string) {
+// them, and they still write what they hold. It reports whether all did in time.
+func (t *tails) settle(ctx context.Context, planes ...string) bool {
 	t.mu.Lock()
 	for _, p := range planes {
 		t.ended[p] = true
 	}
 	if len(t.open) == 0 {
 		t.mu.Unlock()
-		return
+		return true
 	}
 	if t.none == nil {
 		t.none = make(chan struct{})
@@ -81,9 +94,8 @@ func (t *tails) settle(ctx context.Context, planes ...string) {
 	t.mu.Unlock()
 	select {
 	case <-none:
+		return true
 	case <-ctx.Done():
-		for _, p := range planes {
-			t.end(p)
-		}
+		return false
 	}
 }

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -42,7 +43,7 @@ func socketDoor(t *testing.T, o httpapi.SocketOptions) (*httpapi.Door, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = door.Close() })
+	t.Cleanup(func() { _, _ = door.Close(context.Background()) })
 	if err := door.Bind(t.Context()); err != nil {
 		return door, err
 	}
@@ -68,7 +69,7 @@ func TestSocketModes(t *testing.T) {
 	if mode(t, dir) != 0o700 || mode(t, path) != 0o600 {
 		t.Errorf("directory %o, socket %o", mode(t, dir), mode(t, path))
 	}
-	if _, err := door.Close(); err != nil {
+	if _, err := door.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -253,13 +254,13 @@ func TestSocketTakenOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := door.Close(); err != nil {
+	if _, err := door.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); err != nil {
 		t.Errorf("the other node's socket is gone: %v", err)
 	}
-	if _, err := other.Close(); err != nil {
+	if _, err := other.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 }

@@ -52,21 +52,22 @@ func NewCall[Q, A any](q Q) *Call[Q, A] {
 	return &Call[Q, A]{Req: q, done: make(chan outcome[A], 1)}
 }
 
-// Reply answers the caller.
-func (c *Call[Q, A]) Reply(a A) { c.finish(outcome[A]{answer: a}) }
+// Reply answers the caller. False: the caller has given up meanwhile, or was
+// answered before; what was done for it alone can be undone.
+func (c *Call[Q, A]) Reply(a A) bool { return c.finish(outcome[A]{answer: a}) }
 
 // Fail answers the caller with an error.
-func (c *Call[Q, A]) Fail(err error) { c.finish(outcome[A]{err: err}) }
+func (c *Call[Q, A]) Fail(err error) { _ = c.finish(outcome[A]{err: err}) }
 
-func (c *Call[Q, A]) finish(o outcome[A]) {
+func (c *Call[Q, A]) finish(o outcome[A]) bool {
 	for {
 		s := c.state.Load()
 		if s >= callAbandoned {
-			return
+			return false
 		}
 		if c.state.CompareAndSwap(s, callDone) {
 			c.done <- o
-			return
+			return true
 		}
 	}
 }
@@ -87,14 +88,14 @@ func (c *Call[Q, A]) Wait(ctx context.Context) (A, error) {
 	case <-ctx.Done():
 	}
 	var none A
-	if c.state.CompareAndSwap(callPending, callAbandoned) {
+	switch {
+	case c.state.CompareAndSwap(callPending, callAbandoned):
 		return none, context.Cause(ctx)
-	}
-	select {
-	case o := <-c.done:
-		return o.answer, o.err
-	default:
+	case c.state.CompareAndSwap(callClaimed, callAbandoned):
 		return none, fmt.Errorf("%w: %w", ErrUnknownOutcome, context.Cause(ctx))
+	default: // answered in the same moment
+		o := <-c.done
+		return o.answer, o.err
 	}
 }
 

@@ -30,7 +30,9 @@ type cell struct {
 	post  func() // posts one tick to the owner; nil while there is none
 }
 
-func (c *cell) send(msg any) error {
+// send queues msg. from is nil, or the incarnation that sends to itself: once
+// it is not the owner any more its messages are refused.
+func (c *cell) send(msg any, from *incarnation) error {
 	if msg == nil {
 		return nil // the library would spin for ever on nil
 	}
@@ -39,7 +41,7 @@ func (c *cell) send(msg any) error {
 	case c.state == cellClosed:
 		c.mu.Unlock()
 		return ErrStopped
-	case c.state == cellDown:
+	case c.state == cellDown, from != nil && from != c.owner:
 		c.mu.Unlock()
 		return ErrDown
 	case len(c.queue)-c.head >= c.cap:

@@ -77,7 +77,7 @@ func (r *Ref) Name() string { return r.cell.name }
 // full, ErrDown while no incarnation runs, ErrStopped after the stop; the
 // message is then not queued and its Fail is not called. Messages that were
 // queued before a crash wait for the next incarnation.
-func (r *Ref) Send(msg any) error { return r.cell.send(msg) }
+func (r *Ref) Send(msg any) error { return r.cell.send(msg, nil) }
 
 // Depth returns how many messages wait.
 func (r *Ref) Depth() int { return r.cell.depth() }

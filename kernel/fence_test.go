@@ -17,13 +17,15 @@ import (
 var arrows = map[string][]string{
 	"kernel":           {},
 	"store":            {},
+	"store/mbox":       {"store"},
 	"store/mem":        {"store"},
 	"store/storetest":  {"store"},
 	"config":           {},
 	"http":             {"store"},
 	"http/openapitest": {"http"},
 	"http/ronctl":      {"http", "http/ronctl", "store"},
-	"actors":           {"config", "kernel", "http", "store"},
+	"actors":           {"actors", "config", "kernel", "http", "store"},
+	"actors/mailbox":   {"kernel", "http", "store"},
 	".":                {"actors", "config", "http", "kernel"},
 }
 

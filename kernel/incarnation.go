@@ -19,8 +19,9 @@ type incarnation struct {
 	make   func() Actor
 	actor  Actor
 	ctx    context.Context // ends with the incarnation; handed to every call of the actor
-	end    context.CancelFunc
-	tasks  sync.WaitGroup // goroutines started with Life.Go
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup // goroutines started with Life.Go, alarms that are set
+	alarms alarms
 
 	startLimit, limit time.Duration
 	now               func() time.Time
@@ -42,13 +43,22 @@ func newIncarnation(r *root, s *service) *incarnation {
 	if s.inc != nil {
 		gen = s.inc.gen + 1
 	}
-	ctx, end := context.WithCancel(context.Background())
-	return &incarnation{
-		cell: s.cell, ledger: r.ledger, gen: gen, make: s.child.New, ctx: ctx, end: end,
+	ctx, cancel := context.WithCancel(context.Background())
+	inc := &incarnation{
+		cell: s.cell, ledger: r.ledger, gen: gen, make: s.child.New, ctx: ctx, cancel: cancel,
 		startLimit: cmp.Or(s.child.StartTimeout, r.policy.StartTimeout),
 		limit:      cmp.Or(s.child.Watchdog, r.policy.Watchdog),
 		now:        r.now, tell: r.tell, abandoned: make(chan struct{}),
 	}
+	inc.alarms.inc = inc
+	return inc
+}
+
+// end tells the incarnation that it is over: its ctx ends, its alarms do not
+// ring any more.
+func (i *incarnation) end() {
+	i.cancel()
+	i.alarms.end()
 }
 
 // name is unique over the life of the tree.
@@ -185,6 +195,7 @@ func (i *incarnation) start(ctx actor.Context) {
 	i.mu.Unlock()
 	root, self := ctx.ActorSystem().Root, ctx.Self()
 	i.cell.up(i, func() { root.Send(self, tick{}) })
+	i.alarms.begin()
 	i.tell(started{i})
 	if c, _ := i.orders(); c != nil { // one of its goroutines fell before there was a cell to wake
 		i.cell.wake(i)

@@ -50,8 +50,16 @@ func (l *Life) Tick(d time.Duration, msg any) {
 			case <-ctx.Done():
 				return nil
 			case <-t.C:
-				_ = inc.cell.send(msg) // refused only when full or going down
+				_ = inc.cell.send(msg, inc) // refused only when full or going down
 			}
 		}
 	})
 }
+
+// After sends msg to the actor's own queue once, after d; at once when d <= 0.
+// It costs nothing while it waits and ends with the incarnation: nothing of it
+// reaches the next one. What falls due during Actor.Start is queued when Start
+// returns. A queue that is full drops msg, so an actor that depends on its
+// timer sets it anew after each message that it handles. cancel may be called
+// at any time and more than once; it does not recall what is queued already.
+func (l *Life) After(d time.Duration, msg any) (cancel func()) { return l.inc.alarms.after(d, msg) }

@@ -62,13 +62,18 @@ func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
 // visit checks JSON text against a named schema.
 func (tr *transport) visit(name string, text []byte) []error {
-	var value any
-	if err := json.Unmarshal(text, &value); err != nil {
-		return []error{fmt.Errorf("%s: not JSON: %w", name, err)}
-	}
 	schema := tr.spec.schema(name)
 	if schema == nil {
 		return []error{fmt.Errorf("schema %s is not described", name)}
+	}
+	return visitWith(schema, name, text)
+}
+
+// visitWith checks JSON text against a schema.
+func visitWith(schema *openapi3.Schema, name string, text []byte) []error {
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
+		return []error{fmt.Errorf("%s: not JSON: %w", name, err)}
 	}
 	if err := schema.VisitJSON(value, openapi3.EnableJSONSchema2020(), openapi3.VisitAsResponse()); err != nil {
 		return []error{fmt.Errorf("%s: %w", name, err)}
@@ -79,9 +84,10 @@ func (tr *transport) visit(name string, text []byte) []error {
 // lineChecker checks each whole NDJSON line as it is read, holding one line.
 type lineChecker struct {
 	io.ReadCloser
-	tr   *transport
-	line []byte
-	long bool
+	tr     *transport
+	schema *openapi3.Schema // of a line; nil: none is described
+	line   []byte
+	long   bool
 }
 
 // Read implements io.Reader.
@@ -106,8 +112,10 @@ func (l *lineChecker) end() {
 	switch {
 	case l.long:
 		l.tr.t.Errorf("NDJSON line of more than %d bytes", MaxBuffered)
+	case len(bytes.TrimSpace(l.line)) > 0 && l.schema == nil:
+		l.tr.t.Errorf("NDJSON line %q is not described", l.line)
 	case len(bytes.TrimSpace(l.line)) > 0:
-		for _, fault := range l.tr.visit("Event", l.line) {
+		for _, fault := range visitWith(l.schema, "line", l.line) {
 			l.tr.t.Errorf("NDJSON line %q: %v", l.line, fault)
 		}
 	}

@@ -28,7 +28,7 @@ const MaxBuffered = 1 << 20
 // A request that the node refuses with 4xx was wrong on purpose, so only the
 // answer is checked. A path or method that the document does not know may be
 // answered 404 or 405 with a problem, nothing else. Bodies of octets are left
-// alone; each NDJSON line is checked as an Event when the test reads it.
+// alone; each NDJSON line is checked when the test reads it.
 func Transport(t testing.TB, next http.RoundTripper) http.RoundTripper {
 	t.Helper()
 	s, err := own()
@@ -158,7 +158,7 @@ func (tr *transport) checkResponse(in *openapi3filter.RequestValidationInput, re
 	faults = append(faults, checkMedia(in.Request, described.Value, resp)...)
 	switch mediaType(resp.Header) {
 	case httpapi.TypeNDJSON:
-		resp.Body = &lineChecker{ReadCloser: resp.Body, tr: tr}
+		resp.Body = &lineChecker{ReadCloser: resp.Body, tr: tr, schema: lineSchema(described.Value)}
 		return append(faults, validate(in, resp, nil)...)
 	case httpapi.TypeJSON, httpapi.TypeProblem:
 		if in.Request.Method == http.MethodHead {
@@ -172,6 +172,15 @@ func (tr *transport) checkResponse(in *openapi3filter.RequestValidationInput, re
 	default:
 		return append(faults, validate(in, resp, nil)...)
 	}
+}
+
+// lineSchema is what the document says of each line of a stream.
+func lineSchema(described *openapi3.Response) *openapi3.Schema {
+	media := described.Content[httpapi.TypeNDJSON]
+	if media == nil || media.Schema == nil {
+		return nil
+	}
+	return media.Schema.Value
 }
 
 // checkMedia asks that a body has one of the described types and that a
