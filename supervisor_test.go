@@ -908,3 +908,60 @@ func (b *book) settle(c *httpapi.Client, acks []httpapi.SettleRequest, names []s
 		acks, names = left, of
 	}
 }
+
+// TestMailboxByHand: what a person does with messages, from send to the
+// dead-letter queue and back.
+func TestMailboxByHand(t *testing.T) {
+	n := start(t, "--set", "mailbox.max_attempts=2", "--set", "limits.rps=100000")
+	says := func(code int, want string, args ...string) string {
+		t.Helper()
+		got, out := n.ronctl(append([]string{"mbox"}, args...)...)
+		if got != code || !strings.Contains(out, want) {
+			t.Fatalf("mbox %v: exit %d, want %d, with %q in\n%s", args, got, code, want, out)
+		}
+		return out
+	}
+	id := strings.TrimSpace(says(0, "", "send", "jobs", "resize 17", "--key", "k", "--attr", "type=img"))
+	says(0, id+"\tduplicate", "send", "jobs", "resize 17", "--key", "k")
+	says(1, "next: use another --key", "send", "jobs", "other", "--key", "k")
+	says(0, "jobs       1        0       0     0", "topics")
+	says(0, id+"  ready  attempts 0\nresize 17", "peek", "jobs")
+	var got struct{ Messages []httpapi.Envelope }
+	if err := json.Unmarshal([]byte(says(0, id, "recv", "jobs", "-o", "json")), &got); err != nil || len(got.Messages) != 1 {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	receipt := got.Messages[0].Receipt
+	says(0, "extended until", "extend", receipt, "--visibility", "1m")
+	says(0, "nothing is ready in jobs", "recv", "jobs")
+	says(0, "given back", "nack", receipt, "--reason", "disk full")
+	says(1, "next: receive again", "ack", receipt)
+	says(1, "next: copy the receipt", "ack", "nonsense")
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan string, 1)
+	go func() {
+		var out lockedBuffer
+		cli.Main(ctx, cli.System{
+			Args:  []string{"--socket", n.socket, "mbox", "recv", "jobs", "--follow", "--", "sh", "-c", "cat > " + dir + "/$RON_MSG_ID; echo worse >&2; exit $((RON_ATTEMPT + 1))"},
+			Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }, Now: time.Now,
+			Environ: os.Environ(), Terminal: func(io.Writer) (int, bool) { return 0, false },
+		})
+		done <- out.String()
+	}()
+	n.until("DlqMoved", "", 1)
+	cancel()
+	if out := <-done; !strings.Contains(out, "attempt 2: exit status 3: worse") || !strings.Contains(out, "0 messages done, 1 failed") {
+		t.Errorf("the consumer said\n%s", out)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, id)); string(b) != "resize 17" {
+		t.Errorf("the command got %q, %v", b, err)
+	}
+	says(0, "exit status 3: worse", "dlq", "list", "jobs")
+	says(0, "last error  exit status 3: worse", "dlq", "show", "jobs", id)
+	says(2, "next: add --yes", "dlq", "purge", "jobs")
+	says(0, "1 message put back", "dlq", "reprocess", "jobs", id)
+	says(0, "attempt 1", "recv", "jobs", "--ack")
+	says(0, "the mailbox is empty", "topics")
+	says(0, "0 messages deleted", "purge", "jobs", "--yes")
+	says(1, "Bad message", "send", "no spaces", "x")
+}

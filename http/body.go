@@ -92,7 +92,6 @@ func (w *reply) readOver(r *http.Request, timeout time.Duration) {
 		body := newSlicedBody(w, r, timeout)
 		_, _ = io.Copy(io.Discard, body) // how it ended is told by whole
 		w.unread = !body.whole
-		w.conn.become(connWorking)
 	}
 	if w.unread {
 		w.lastOnConnection()

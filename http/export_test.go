@@ -1,5 +1,7 @@
 package httpapi
 
+import "micronode/store/mbox"
+
 // For fuzzing: the verdicts of parseRange are 0 ignored, 1 satisfiable, 2 unsatisfiable.
 func ParseRange(header string, size int64) (off, n int64, verdict int) {
 	off, n, v := parseRange(header, size)
@@ -63,4 +65,37 @@ func (d *Door) IgnoreHandshakes() {
 	ln := d.data.ln
 	d.mu.Unlock()
 	refuseHandshakes(ln.Listener)
+}
+
+// LimitParked bounds the long polls that wait on each plane.
+func (d *Door) LimitParked(n int64) { d.server.maxParked = n }
+
+// LimitStreams bounds the streams of messages on each plane.
+func (d *Door) LimitStreams(n int) { d.server.streams.max = n }
+
+// The encoders of messages.
+var (
+	AppendEnvelope = appendEnvelope
+	AppendDead     = appendDead
+	AppendWaiting  = appendWaiting
+)
+
+// DecodeSend reads the body of a send: the messages, what is wrong with each, or
+// what is wrong with the whole.
+func DecodeSend(raw []byte) ([]mbox.Message, []error, error) {
+	items, _, err := readItems(raw, shapeSend, true, readSend)
+	return split(items, err)
+}
+
+// DecodeSettle reads the body of a settlement as DecodeSend does.
+func DecodeSettle(v mbox.Verdict, raw []byte) ([]mbox.Settlement, []error, error) {
+	items, _, err := readItems(raw, shapeSettle, v == mbox.Ack, readSettle(v))
+	return split(items, err)
+}
+
+func split[T any](items []judged[T], err error) (values []T, faults []error, _ error) {
+	for _, item := range items {
+		values, faults = append(values, item.value), append(faults, item.err)
+	}
+	return values, faults, err
 }

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"context"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -190,7 +191,7 @@ func TestConnectionCapSlow(t *testing.T) {
 	const noBody = " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nha"
 	for _, half := range []string{
 		"", "GET /healthz HTTP/1.1\r\nHost: loc", "PUT /put" + noBody,
-		"GET /healthz" + noBody, "GET /metrics" + noBody, "GET /o/" + helloText + noBody, "POST /nowhere" + noBody, "POST /healthz" + noBody,
+		"GET /healthz" + noBody, "GET /metrics" + noBody, "GET /openapi.yaml" + noBody, "GET /o/" + helloText + noBody, "POST /nowhere" + noBody, "POST /healthz" + noBody,
 		"POST /api/v1/nowhere HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nha",
 	} {
 		r := start(t, func(o *httpapi.Options) { o.Limits.MaxConns = 1 })
@@ -205,6 +206,26 @@ func TestConnectionCapSlow(t *testing.T) {
 		if out := slow.closed(); out != "" && !strings.Contains(half, "chunked") { // that one is answered before the wait
 			t.Errorf("%q heard %q", half, out)
 		}
+	}
+}
+
+// A body that nobody wants and that does not come takes no slot.
+func TestUnwantedBodyTakesNoSlot(t *testing.T) {
+	r := start(t, func(o *httpapi.Options) { o.Limits.Inflight, o.Limits.RequestTimeout = 1, time.Hour })
+	path := "/o/" + r.keep(text(100_000)).String()
+	w := r.dial()
+	w.say("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nappl")
+	for r.door.Inflight() == 0 {
+		runtime.Gosched()
+	}
+	for range 10 {
+		if a := r.ask("GET", path, nil); a.status != 200 {
+			t.Errorf("%d", a.status)
+		}
+	}
+	w.say("e")
+	if a := w.hear("GET"); a.status != 200 || len(a.body) != 100_000 {
+		t.Errorf("%d, %d bytes, %v", a.status, len(a.body), a.err)
 	}
 }
 

@@ -44,10 +44,10 @@ func readOrder(w *reply, r *http.Request, timeout time.Duration) (Order, error) 
 // checkJSONType takes application/json, or a body whose type is not said.
 func checkJSONType(h http.Header) error {
 	v, present, err := single(h, "Content-Type")
-	if err != nil || !present {
+	if err != nil {
 		return err
 	}
-	if kind, _, err := mime.ParseMediaType(v); err != nil || kind != TypeJSON {
+	if kind, _, err := mime.ParseMediaType(v); present && (err != nil || kind != TypeJSON) {
 		return refuse(ErrBadRequest, "The body must be JSON: send it with Content-Type: application/json.")
 	}
 	return checkEncoding(h)

@@ -59,7 +59,8 @@ func (a *app) within(ctx context.Context) (context.Context, context.CancelFunc) 
 
 // connect finds the node. Where it is told (--socket, --addr, RON_ADDR) it goes
 // there and nowhere else; else it takes the operator socket of this user if a
-// node answers on it, and the default address if not. The caller closes the client.
+// node answers on it, and the default address if not; RON_CAP goes only to an
+// address that was named. The caller closes the client.
 func (a *app) connect(ctx context.Context, retry httpapi.Retry) (*httpapi.Client, error) {
 	if a.socket != "" && a.addr != "" {
 		return nil, usagef("leave one of the two out").because("--socket and --addr name two nodes")
@@ -81,10 +82,11 @@ func (a *app) connect(ctx context.Context, retry httpapi.Retry) (*httpapi.Client
 				httpapi.ErrUnreachable, path, root(no), addr, root(nor))
 		} else {
 			opt.Addr = addr
+			a.guessed = true
 		}
 		a.socket, a.addr = opt.Socket, opt.Addr // the rest of this run means the same node
 	}
-	if opt.Socket == "" {
+	if opt.Socket == "" && !a.guessed { // a capability is for a node that was named, not for whoever has the port
 		opt.Token = func() (string, error) { return a.sys.Getenv("RON_CAP"), nil }
 	}
 	c, err := httpapi.NewClient(opt)

@@ -13,6 +13,7 @@ import (
 
 	httpapi "micronode/http"
 	"micronode/store"
+	"micronode/store/mbox"
 )
 
 var (
@@ -51,7 +52,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	f := a.explain(cmd, err)
 	switch {
 	case errors.Is(f.cause, errQuiet):
-	case errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, syscall.EPIPE) && !errors.Is(err, httpapi.ErrConnLost):
 		return ExitOK // the reader has what it wanted
 	case a.json(), f.exit == ExitUsage && asksJSON(a.sys.Args):
 		a.reportJSON(cmd, f)
@@ -186,6 +187,15 @@ func nextStep(err error) string {
 		{httpapi.ErrNoRoute, "orders need the operator socket (--socket PATH), and chaos a node started with --chaos"},
 		{httpapi.ErrForbidden, "orders are taken on the operator socket only: --socket PATH"},
 		{httpapi.ErrConflict, "`ronctl status` shows the state that the order does not fit"},
+		{mbox.ErrBadReceipt, "copy the receipt whole, as `ronctl mbox recv` shows it"},
+		{mbox.ErrLeaseLost, "receive again: the message comes back with a new receipt"},
+		{mbox.ErrSettled, "nothing: the message is done"},
+		{mbox.ErrUnknown, "`ronctl mbox topics` and `ronctl mbox dlq list TOPIC` show what there is"},
+		{mbox.ErrKeyReused, "use another --key for another message"},
+		{mbox.ErrKeyNeeded, "add --key"},
+		{mbox.ErrFull, "see `ronctl mbox topics`; consume, or reprocess or purge dead letters (`ronctl mbox dlq`)"},
+		{mbox.ErrBytes, "see `ronctl mbox topics`; consume, or purge dead letters, or raise mailbox.max_bytes"},
+		{mbox.ErrInflight, "settle some of the messages under lease, or raise mailbox.max_inflight"},
 		{store.ErrReadOnly, "wait, or see `ronctl status` for the actor that is down"},
 		{store.ErrNotReady, "wait, or see `ronctl status` for what is missing"},
 	} {

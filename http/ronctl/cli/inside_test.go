@@ -171,7 +171,7 @@ func TestStatusFits(t *testing.T) {
 	}
 	for width := 0; width < 200; width++ {
 		a := &app{sys: System{Now: time.Now}, out: &screen{width: width, terminal: width > 0, colour: width > 0}}
-		table := a.actors(s.Services, now)
+		table := a.actors(s.Services, now, true)
 		if len(table) != 3 {
 			t.Fatalf("width %d: %d lines", width, len(table))
 		}
@@ -188,7 +188,7 @@ func TestStatusFits(t *testing.T) {
 		}
 	}
 	a := &app{out: &screen{}}
-	if got := strings.Join(a.statusLines(s), "\n"); !strings.Contains(got, "v1  degraded: storage\n") || !strings.Contains(got, "99 B of 100 B (99 %)") {
+	if got := strings.Join(a.statusLines(s, true), "\n"); !strings.Contains(got, "v1  degraded: storage\n") || !strings.Contains(got, "99 B of 100 B (99 %)") {
 		t.Errorf("%s", got)
 	}
 }

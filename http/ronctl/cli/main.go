@@ -13,6 +13,7 @@ import (
 type System struct {
 	Args           []string            // without the program's name
 	Getenv         func(string) string // RON_ADDR, RON_CAP, NO_COLOR, TERM, and what leads to the socket
+	Environ        []string            // what commands of mbox recv --follow get beside their own variables
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	UID            int    // whose socket to look for
@@ -51,6 +52,7 @@ type app struct {
 	out, err *screen
 	socket   string
 	addr     string
+	guessed  bool // addr is the default, and nobody named it
 	timeout  time.Duration
 	output   format
 }
@@ -69,13 +71,14 @@ them back verified, and gives orders.
 
 It talks to the operator socket of a node of the same user when there is one. To talk
 to another node give --addr (or RON_ADDR), with a capability in RON_CAP if the node
-asks for one.
+asks for one; RON_CAP is sent to an address that was named, and nowhere else.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not ready or not reachable.`
 
 const exampleRoot = `  ronctl status                     the actors, the store, ready or not
   ronctl put -r ./photos            store a directory
   ronctl get b3:… -O photo.jpg      get one object back, verified
+  ronctl mbox recv jobs --ack       receive a message
   ronctl tail --since 10m           what happened, and what happens
   ronctl status -o json | jq .store`
 
@@ -97,9 +100,10 @@ func (a *app) root() *cobra.Command {
 	flags.VarP(&a.output, "output", "o", "table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("socket", "sock")
-	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "bytes", Title: "Objects:"}, &cobra.Group{ID: "order", Title: "Orders:"})
+	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "bytes", Title: "Objects:"}, &cobra.Group{ID: "mail", Title: "Messages:"}, &cobra.Group{ID: "order", Title: "Orders:"})
 	group(root, "look", a.status(), a.ready(), a.tail(), a.version())
 	group(root, "bytes", a.put(), a.get(), a.verify(), a.ls(), a.rm())
+	group(root, "mail", a.mbox())
 	group(root, "order", a.restart(), a.chaos(), a.drain(), a.stop())
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil && completion != root {

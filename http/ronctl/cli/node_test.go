@@ -96,7 +96,7 @@ func (n *node) stop() {
 	n.door = nil
 	n.mu.Unlock()
 	if door != nil {
-		_, _ = door.Close()
+		_, _ = door.Close(context.Background())
 	}
 }
 

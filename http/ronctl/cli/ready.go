@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -16,8 +17,9 @@ func (a *app) ready() *cobra.Command {
 	var wait time.Duration
 	cmd := a.command(cobra.Command{
 		Use: "ready [--write] [--wait DURATION]", Short: "Tell by exit code whether the node is ready", Args: takes(0, 0, ""),
-		Long: `Ask whether the node takes traffic: exit code 0 when it does, also when degraded, and 3
-when it does not or cannot be reached. With --write it has to take writes on every plane.`,
+		Long: `Ask whether the node takes traffic: exit code 0 when it does, also when degraded,
+and 3 when it does not or cannot be reached. With --write it has to take writes on
+every plane. What keeps the node from it is told line by line, with what to do next.`,
 		Example: "  ronctl ready --wait 10s && ./import.sh\n  ronctl ready --write || echo 'no writes now'",
 	}, func(ctx context.Context, _ []string) error {
 		r, err := a.awaitReady(ctx, write, wait)
@@ -27,7 +29,7 @@ when it does not or cannot be reached. With --write it has to take writes on eve
 		if a.json() {
 			err = a.out.encode(r)
 		} else {
-			a.out.line(a.headline(r))
+			a.tellReady(r)
 		}
 		if err == nil && !accepts(r, write) {
 			return quiet(ExitNotReady)
@@ -37,6 +39,18 @@ when it does not or cannot be reached. With --write it has to take writes on eve
 	cmd.Flags().BoolVar(&write, "write", false, "ask for writes too")
 	cmd.Flags().DurationVar(&wait, "wait", 0, "keep asking this long")
 	return cmd
+}
+
+// tellReady is readiness in one line, and when something is missing what, and
+// what to do about it.
+func (a *app) tellReady(r httpapi.Readiness) {
+	a.out.line(a.headline(r))
+	for _, t := range troubles(r, a.sys.Now()) {
+		a.out.line("  " + a.out.paint(styleDim, fmt.Sprintf("%-6s", t[0])) + t[1])
+	}
+	if next := whatNext(r); next != "" {
+		a.out.line("  " + a.out.paint(styleDim, "next: ") + next)
+	}
 }
 
 // accepts tells whether a node takes what is asked for.
@@ -66,7 +80,7 @@ func (a *app) askReady(ctx context.Context, write bool) (httpapi.Readiness, erro
 		return httpapi.Readiness{}, err
 	}
 	defer client.Close()
-	return client.Ready(ctx, write, false)
+	return client.Ready(ctx, write, true)
 }
 
 func (a *app) version() *cobra.Command {

@@ -49,11 +49,12 @@ With -o json each event is one line of JSON (NDJSON).`,
 	flags.StringVar(&opt.Kind, "kind", "", "only events of this `KIND`")
 	_ = cmd.RegisterFlagCompletionFunc("topic", cobra.FixedCompletions([]string{
 		"micronode", "micronode.health", "micronode.crash", "micronode.config", "micronode.ready",
-		"micronode.store", "micronode.audit", "micronode.shutdown",
+		"micronode.mailbox", "micronode.store", "micronode.audit", "micronode.shutdown",
 	}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{
-		"Health", "ConfigUpdated", "ServiceCrashed", "Shutdown", "ReadyChanged", "RestartStorm",
-		"IntegrityFailed", "DrainStarted", "Audit",
+		"Health", "ConfigUpdated", "ServiceCrashed", "ServiceRestarted", "Shutdown", "ReadyChanged",
+		"RestartStorm", "Quarantined", "Forgiven", "Fault", "IntegrityFailed", "DlqMoved",
+		"RedeliveryStorm", "DrainStarted", "Audit",
 	}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -235,9 +236,9 @@ func details(data json.RawMessage) string {
 
 func styleOfKind(kind string) style {
 	switch kind {
-	case "ServiceCrashed", "RestartStorm", "IntegrityFailed":
+	case "ServiceCrashed", "RestartStorm", "Quarantined", "Fault", "IntegrityFailed", "RedeliveryStorm":
 		return styleBad
-	case "Shutdown", "DrainStarted", "ReadyChanged":
+	case "Shutdown", "DrainStarted", "ReadyChanged", "DlqMoved":
 		return styleWarn
 	}
 	return styleHead

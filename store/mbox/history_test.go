@@ -1,0 +1,435 @@
+package mbox_test
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"micronode/store"
+	"micronode/store/mbox"
+)
+
+// The histories are short by default; -args -histories=100000 is the long run.
+func TestMain(m *testing.M) {
+	histories := flag.Int("histories", 1500, "random histories of the model test")
+	flag.Parse()
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(*histories), "rapid.steps": "40"} {
+		if !given[name] {
+			if err := flag.Set(name, value); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(2)
+			}
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// history runs the queue beside the model, on clocks that it moves as it likes.
+type history struct {
+	q        *mbox.Queue
+	n        *naive
+	now      mbox.Now
+	events   []string
+	receipts []mbox.Receipt // ever given
+	holders  []*mbox.Holder
+	lastID   mbox.ID
+}
+
+var (
+	topics   = []string{"a", "b", "jobs/eu-1"}
+	payloads = [][]byte{{}, []byte("p"), []byte(strings.Repeat("q", 20)), []byte(strings.Repeat("r", 300))}
+)
+
+func newHistory(t *rapid.T) *history {
+	pick := func(label string, from ...int) int { return rapid.SampledFrom(from).Draw(t, label) }
+	o := mbox.Options{
+		Shard:       uint8(pick("shard", 0, 7)),
+		Capacity:    pick("capacity", 2, 5, 40),
+		MaxAttempts: pick("attempts", 1, 2, 3, 5),
+		Visibility:  5 * time.Second,
+		DedupWindow: time.Duration(pick("window", 1, 10, 300)) * time.Second,
+		BackoffBase: time.Duration(pick("base", 1, 200)) * time.Millisecond,
+		BackoffCap:  time.Duration(pick("cap", 500, 60000)) * time.Millisecond,
+		RequireKey:  pick("key", 0, 0, 0, 1) == 1,
+		Bytes:       mbox.NewBudget(int64(pick("bytes", 1500, 4000, 1<<20))),
+		Inflight:    mbox.NewBudget(int64(pick("leases", 2, 4, 100))),
+	}
+	h := &history{now: mbox.Now{
+		Mono: time.Duration(pick("mono", 0, 1e9, 1e15)),
+		Wall: time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC),
+	}}
+	h.n = &naive{o: o}
+	o.OnReady = func(topic string) { h.events = append(h.events, "ready "+topic) }
+	o.OnDead = func(d mbox.DeadLetter) { h.events = append(h.events, "dead "+d.ID.String()) }
+	o.OnRoom = func(r *mbox.Holder) { h.events = append(h.events, fmt.Sprintf("room %p", r)) }
+	h.holders = []*mbox.Holder{nil, {Window: 1}, {Window: 3}}
+	h.q = mbox.New(o)
+	extremes := rapid.Bool().Draw(t, "extremes")
+	h.q.SpyJitter(func(limit, drawn time.Duration) time.Duration {
+		if extremes { // ties need delays that are alike
+			drawn = []time.Duration{0, limit}[drawn%2]
+		}
+		h.n.delays = append(h.n.delays, delay{limit, drawn})
+		return drawn
+	})
+	return h
+}
+
+func (h *history) send(t *rapid.T) {
+	m := mbox.Message{
+		Topic:   rapid.SampledFrom(topics).Draw(t, "topic"),
+		Payload: rapid.SampledFrom(payloads).Draw(t, "payload"),
+		Key:     rapid.SampledFrom([]string{"", "", "k1", "k2", "k3"}).Draw(t, "key"),
+		CorrID:  "c",
+	}
+	m.Hash = hashOf(m.Payload)
+	if rapid.IntRange(0, 3).Draw(t, "more") == 0 {
+		m.Attrs = map[string]string{"attr": "value"}
+		m.Delay = rapid.SampledFrom([]time.Duration{1, time.Millisecond, time.Second, 5 * time.Second, mbox.MaxDelay}).Draw(t, "delay")
+	}
+	got, err := h.q.Send(h.now, m)
+	r, known, wantErr := h.n.send(h.now, m)
+	switch {
+	case !errors.Is(err, wantErr) || err == nil != (wantErr == nil):
+		t.Fatalf("Send: %v, want %v", err, wantErr)
+	case err != nil && got != mbox.Sent{}:
+		t.Fatalf("Send: %v beside the error %v", got, err)
+	case err != nil:
+	case r == nil && got != mbox.Sent{ID: known, Duplicate: true}:
+		t.Fatalf("Send: %v, want the duplicate of %v", got, known)
+	case r != nil:
+		if got.Duplicate || got.ID.String() <= h.lastID.String() {
+			t.Fatalf("Send: %v after %v", got, h.lastID)
+		}
+		h.lastID = got.ID
+		h.n.sent(r, got.ID)
+	}
+}
+
+// hashOf stands for the address: the queue only compares it.
+func hashOf(payload []byte) (a store.Address) {
+	a[0] = byte(len(payload))
+	a[1] = byte(len(payload) >> 8)
+	return a
+}
+
+func (h *history) recv(t *rapid.T) {
+	w := mbox.Want{
+		Topic:      rapid.SampledFrom(topics).Draw(t, "topic"),
+		Visibility: rapid.SampledFrom([]time.Duration{0, 0, mbox.MinVisibility, time.Second, mbox.MaxVisibility}).Draw(t, "visibility"),
+		Max:        rapid.SampledFrom([]int{0, 1, 2}).Draw(t, "max"),
+		MaxBytes:   rapid.SampledFrom([]int{0, 0, 1, 20, 300}).Draw(t, "max bytes"),
+		Holder:     rapid.SampledFrom(h.holders).Draw(t, "holder"),
+	}
+	got, err := h.q.Recv(h.now, w)
+	rows, wantErr := h.n.recv(h.now, w)
+	if !errors.Is(err, wantErr) || err == nil != (wantErr == nil) || len(got) != len(rows) {
+		t.Fatalf("Recv(%+v): %d messages, %v; want %d, %v", w, len(got), err, len(rows), wantErr)
+	}
+	for i, r := range rows {
+		d := got[i]
+		want := r.delivery()
+		want.Receipt, want.Deadline = d.Receipt, h.now.Wall.Add(r.due-h.now.Mono)
+		if !sameDelivery(d, want) {
+			t.Fatalf("Recv: message %d is\n%+v, want\n%+v", i, d, want)
+		}
+		if d.Receipt.ID != d.ID || d.Receipt.Shard != h.n.o.Shard || slices.Contains(h.receipts, d.Receipt) {
+			t.Fatalf("Recv: receipt %+v of %v", d.Receipt, d.ID)
+		}
+		r.receipt = d.Receipt
+		h.receipts = append(h.receipts, d.Receipt)
+	}
+}
+
+// settle uses a receipt of any age, or a forged one.
+func (h *history) settle(verdicts ...mbox.Verdict) func(*rapid.T) {
+	return func(t *rapid.T) {
+		s := mbox.Settlement{Verdict: rapid.SampledFrom(verdicts).Draw(t, "verdict")}
+		if n := len(h.receipts); n > 0 {
+			back := min(n, rapid.SampledFrom([]int{1, 2, 3, 5, n}).Draw(t, "back"))
+			s.Receipt = h.receipts[n-back]
+		}
+		if rapid.IntRange(0, 7).Draw(t, "forge") == 0 {
+			switch rapid.IntRange(0, 3).Draw(t, "how") {
+			case 0:
+				s.Receipt.Nonce[15] ^= 1
+			case 1:
+				s.Receipt.Nonce = [16]byte{}
+			case 2:
+				s.Receipt.ID[15] ^= 1
+			case 3:
+				s.Receipt.Shard++
+			}
+		}
+		if s.Verdict == mbox.Nack {
+			s.Reason = rapid.SampledFrom([]string{"", "broken", strings.Repeat("x", mbox.MaxReason), strings.Repeat("x", mbox.MaxReason+1)}).Draw(t, "reason")
+		}
+		if s.Verdict == mbox.Extend {
+			s.Visibility = rapid.SampledFrom([]time.Duration{0, mbox.MinVisibility, 3 * time.Second, mbox.MaxVisibility, mbox.MaxVisibility + 1, 1}).Draw(t, "visibility")
+		}
+		deadline, err := h.q.Settle(h.now, s)
+		r, wantErr := h.n.settle(h.now, s)
+		if !errors.Is(err, wantErr) || err == nil != (wantErr == nil) {
+			t.Fatalf("Settle(%+v): %v, want %v", s, err, wantErr)
+		}
+		var want time.Time
+		if err == nil && s.Verdict == mbox.Extend {
+			want = h.now.Wall.Add(r.due - h.now.Mono)
+		}
+		if !deadline.Equal(want) {
+			t.Fatalf("Settle(%+v): deadline %v, want %v", s, deadline, want)
+		}
+	}
+}
+
+// keep reprocesses and purges.
+func (h *history) keep(t *rapid.T) {
+	topic := rapid.SampledFrom(topics).Draw(t, "topic")
+	limit := rapid.SampledFrom([]int{0, 1, 2}).Draw(t, "limit")
+	var only mbox.ID
+	if rows := h.n.rows; len(rows) > 0 && rapid.Bool().Draw(t, "one") {
+		only = rapid.SampledFrom(rows).Draw(t, "row").id
+	}
+	var got, want int
+	var err, wantErr error
+	switch rapid.SampledFrom([]string{"reprocess", "reprocess", "purge dead", "purge"}).Draw(t, "order") {
+	case "reprocess":
+		got, err = h.q.Reprocess(h.now, topic, limit, only)
+		want, wantErr = h.n.reprocess(h.now, topic, limit, only)
+	case "purge dead":
+		got, err = h.q.PurgeDead(h.now, topic, limit, only)
+		want, wantErr = h.n.purgeDead(h.now, topic, limit, only)
+	case "purge":
+		got = h.q.Purge(h.now, topic, limit)
+		want = h.n.purge(h.now, topic, limit)
+	}
+	if got != want || !errors.Is(err, wantErr) || err == nil != (wantErr == nil) {
+		t.Fatalf("%d, %v; want %d, %v", got, err, want, wantErr)
+	}
+}
+
+// moments are the times at which something is to happen, or might be thought to.
+func (h *history) moments() []time.Duration {
+	out := []time.Duration{h.now.Mono, h.now.Mono + 1, h.now.Mono + time.Second, h.now.Mono + time.Minute, h.now.Mono + 13*time.Hour}
+	for _, r := range h.n.timed("") {
+		out = append(out, r.due-1, r.due, r.due+1)
+	}
+	for _, k := range h.n.keys {
+		out = append(out, k.until-1, k.until)
+	}
+	return slices.DeleteFunc(out, func(at time.Duration) bool { return at < h.now.Mono })
+}
+
+// pass lets time pass, on two clocks that have nothing to do with each other.
+func (h *history) pass(t *rapid.T) {
+	was := h.now.Mono
+	h.now.Mono = rapid.SampledFrom(h.moments()).Draw(t, "moment")
+	h.now.Wall = h.now.Wall.Add(h.now.Mono - was)
+	if rapid.IntRange(0, 3).Draw(t, "wall") == 0 {
+		h.now.Wall = h.now.Wall.Add(rapid.SampledFrom([]time.Duration{-24 * time.Hour, -time.Second, time.Second, 24 * time.Hour}).Draw(t, "jump"))
+	}
+}
+
+func (h *history) advance(t *rapid.T) {
+	for range rapid.IntRange(0, 3).Draw(t, "jumps") {
+		h.pass(t)
+	}
+	h.q.Advance(h.now)
+	h.n.advance(h.now)
+}
+
+// restart is what the owner does after a fall, whatever it left of the books.
+func (h *history) restart(t *rapid.T) {
+	for range rapid.IntRange(0, 3).Draw(t, "damages") {
+		h.q.Wreck(rapid.IntRange(0, mbox.Damages-1).Draw(t, "damage"))
+	}
+	h.q.Rebuild(h.now)
+	h.n.advance(h.now)
+}
+
+// others are the shards beside this one, which share its budgets.
+func (h *history) others(t *rapid.T) {
+	o := &h.n.others
+	h.n.o.Bytes.Give(o.bytes)
+	h.n.o.Inflight.Give(o.leases)
+	o.bytes = rapid.SampledFrom([]int64{0, 0, 500, 1000, h.n.o.Bytes.Max() - h.n.bytes()}).Draw(t, "bytes")
+	o.leases = rapid.SampledFrom([]int64{0, 0, 1, h.n.o.Inflight.Max() - int64(len(h.n.in("", "leased")))}).Draw(t, "leases")
+	if !h.n.o.Bytes.Take(o.bytes) {
+		o.bytes = 0
+	}
+	if !h.n.o.Inflight.Take(o.leases) {
+		o.leases = 0
+	}
+}
+
+func (r *row) delivery() mbox.Delivery {
+	return mbox.Delivery{
+		ID: r.id, Topic: r.m.Topic, Payload: r.m.Payload, Hash: r.m.Hash, Attrs: r.m.Attrs, Key: r.m.Key,
+		CorrID: r.m.CorrID, Sent: r.sent.Wall, Attempt: r.attempt,
+	}
+}
+
+func sameDelivery(a, b mbox.Delivery) bool {
+	return a.ID == b.ID && a.Topic == b.Topic && string(a.Payload) == string(b.Payload) && a.Hash == b.Hash && maps.Equal(a.Attrs, b.Attrs) &&
+		a.Key == b.Key && a.CorrID == b.CorrID && a.Sent.Equal(b.Sent) && a.Attempt == b.Attempt && a.Receipt == b.Receipt && a.Deadline.Equal(b.Deadline)
+}
+
+// same compares all that can be seen of the queue with the model.
+func (h *history) same(t *rapid.T) {
+	if err := h.q.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if h.n.fault != "" || len(h.n.delays) > 0 {
+		t.Fatalf("backoff: %s, %d drawn for nothing", h.n.fault, len(h.n.delays))
+	}
+	if !slices.Equal(h.events, h.n.events) {
+		t.Fatalf("hooks heard %v, want %v", h.events, h.n.events)
+	}
+	h.events, h.n.events = h.events[:0], h.n.events[:0]
+	h.sameSums(t)
+	h.sameTopics(t)
+	for _, topic := range topics {
+		h.samePeek(t, topic)
+		h.sameDead(t, topic)
+	}
+}
+
+func (h *history) sameSums(t *rapid.T) {
+	want := h.n.stats
+	names := map[string]bool{}
+	for _, r := range h.n.rows {
+		names[r.m.Topic] = true
+	}
+	leased := len(h.n.in("", "leased"))
+	want.Ready, want.Delayed, want.Leased, want.Dead = len(h.n.in("", "ready")), len(h.n.in("", "delayed")), leased, len(h.n.in("", "dead"))
+	want.Topics, want.Keys, want.Bytes = len(names), len(h.n.keys), h.n.bytes()
+	if got := h.q.Stats(); got != want {
+		t.Fatalf("Stats\n%+v, want\n%+v", got, want)
+	}
+	if used := h.n.o.Bytes.Used(); used != want.Bytes+h.n.others.bytes {
+		t.Fatalf("%d bytes of the budget used, want %d", used, want.Bytes+h.n.others.bytes)
+	}
+	if used := h.n.o.Inflight.Used(); used != int64(leased)+h.n.others.leases {
+		t.Fatalf("%d leases of the budget used, want %d", used, int64(leased)+h.n.others.leases)
+	}
+	for _, holder := range h.holders[1:] {
+		if room := holder.Window - h.n.held(holder); holder.Room() != room {
+			t.Fatalf("a holder has room for %d, want %d", holder.Room(), room)
+		}
+	}
+	var due time.Duration
+	timed := h.n.timed("")
+	if len(timed) > 0 {
+		due = timed[0].due
+	}
+	if k := len(h.n.keys); k > 0 && (len(timed) == 0 || h.n.keys[k-1].until < due) {
+		due = h.n.keys[k-1].until
+	}
+	if got, ok := h.q.NextDue(); got != due || ok != (len(timed)+len(h.n.keys) > 0) {
+		t.Fatalf("NextDue = %v, %v; want %v", got, ok, due)
+	}
+}
+
+func (h *history) sameTopics(t *rapid.T) {
+	got := h.q.Topics(h.now)
+	slices.SortFunc(got, func(a, b mbox.Topic) int { return cmp.Compare(a.Name, b.Name) })
+	var want []mbox.Topic
+	for _, name := range topics {
+		line := h.n.in(name, "ready")
+		w := mbox.Topic{Name: name, Ready: len(line), Delayed: len(h.n.in(name, "delayed")), Leased: len(h.n.in(name, "leased")), Dead: len(h.n.in(name, "dead"))}
+		if got := h.q.Ready(name); got != w.Ready {
+			t.Fatalf("Ready(%s) = %d, want %d", name, got, w.Ready)
+		}
+		if w.Ready > 0 {
+			w.Oldest = h.now.Mono - line[0].sent.Mono
+		}
+		for _, r := range h.n.in(name, "ready", "delayed", "leased", "dead") {
+			w.Bytes += int64(len(r.m.Payload))
+		}
+		if w.Ready+w.Delayed+w.Leased+w.Dead > 0 {
+			want = append(want, w)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("Topics\n%+v, want\n%+v", got, want)
+	}
+}
+
+func (h *history) samePeek(t *rapid.T, topic string) {
+	rows := append(h.n.in(topic, "ready"), h.n.timed(topic)...)
+	got := h.q.Peek(h.now, topic, 0)
+	if len(got) != len(rows) {
+		t.Fatalf("Peek(%s): %d messages, want %d", topic, len(got), len(rows))
+	}
+	for i, r := range rows {
+		w := mbox.Waiting{Delivery: r.delivery(), State: r.state, LastError: r.lastErr}
+		if r.state != "ready" {
+			w.Due = max(0, r.due-h.now.Mono)
+		}
+		if r.state == "leased" {
+			w.Deadline = h.now.Wall.Add(r.due - h.now.Mono)
+		}
+		if g := got[i]; !sameDelivery(g.Delivery, w.Delivery) || g.State != w.State || g.LastError != w.LastError || g.Due != w.Due {
+			t.Fatalf("Peek(%s): message %d is\n%+v, want\n%+v", topic, i, g, w)
+		}
+	}
+	if len(rows) > 1 {
+		first := h.q.Peek(h.now, topic, len(rows)-1)
+		if len(first) != len(rows)-1 || first[len(first)-1].ID != rows[len(rows)-2].id {
+			t.Fatalf("Peek(%s, %d) is not the beginning of Peek", topic, len(rows)-1)
+		}
+	}
+}
+
+func (h *history) sameDead(t *rapid.T, topic string) {
+	rows := h.n.in(topic, "dead")
+	got := h.q.Dead(topic, mbox.ID{}, 0)
+	if len(got) != len(rows) {
+		t.Fatalf("Dead(%s): %d letters, want %d", topic, len(got), len(rows))
+	}
+	for i, r := range rows {
+		g := got[i]
+		if !sameDelivery(g.Delivery, r.delivery()) || g.Reason != "max_attempts" || g.LastError != r.lastErr || !g.Died.Equal(r.diedAt) {
+			t.Fatalf("Dead(%s): letter %d is\n%+v, want\n%+v", topic, i, g, r)
+		}
+		if one, err := h.q.DeadOne(topic, r.id); err != nil || one.ID != r.id {
+			t.Fatalf("DeadOne(%s, %v) = %v, %v", topic, r.id, one.ID, err)
+		}
+		if rest := h.q.Dead(topic, r.id, 1); i+1 < len(rows) && (len(rest) != 1 || rest[0].ID != rows[i+1].id) || i+1 == len(rows) && len(rest) > 0 {
+			t.Fatalf("Dead(%s) after letter %d: %v", topic, i, rest)
+		}
+	}
+}
+
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"":          h.same,
+			"send":      h.send,
+			"send more": h.send,
+			"recv":      h.recv,
+			"recv more": h.recv,
+			"ack":       h.settle(mbox.Ack),
+			"nack":      h.settle(mbox.Nack),
+			"other":     h.settle(mbox.Extend, mbox.Release, mbox.Verdict(4)),
+			"keep":      h.keep,
+			"pass":      h.pass,
+			"pass more": h.pass,
+			"advance":   h.advance,
+			"restart":   h.restart,
+			"others":    h.others,
+		})
+	})
+}
