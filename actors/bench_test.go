@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"micronode/actors"
 	"micronode/config"
+	httpapi "micronode/http"
 	"micronode/store"
 )
 
@@ -163,4 +165,71 @@ func BenchmarkReadyz(b *testing.B) {
 	for b.Loop() {
 		do(b, c, http.MethodGet, r.base+"/readyz", nil, http.StatusOK)
 	}
+}
+
+// BenchmarkMailbox is one send, recv and ack of a 1 KiB message over HTTP, on
+// connections of their own; batched: of 64 messages at a time, per message.
+func BenchmarkMailbox(b *testing.B) {
+	for _, conns := range []int{1, 8, 64} {
+		for _, batch := range []int{1, 64} {
+			b.Run(fmt.Sprintf("conns=%d/batch=%d", conns, batch), func(b *testing.B) { cycles(b, conns, batch) })
+		}
+	}
+}
+
+func cycles(b *testing.B, conns, batch int) {
+	r := start(b, unlimited, func(c *config.Config, _ *actors.Options) { c.Mailbox.ShardCapacity = 1 << 20 })
+	items := make([]httpapi.SendRequest, batch)
+	for i := range items {
+		items[i] = httpapi.SendRequest{Topic: "bench", PayloadB64: make([]byte, 1024)}
+	}
+	many := int64(batch)
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	var working sync.WaitGroup
+	for range conns {
+		working.Go(func() {
+			c, err := httpapi.NewClient(httpapi.ClientOptions{Addr: r.base})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			defer c.Close()
+			for left.Add(-many) > -many && !b.Failed() {
+				if err := cycle(b.Context(), c, items); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	working.Wait()
+}
+
+func cycle(ctx context.Context, c *httpapi.Client, items []httpapi.SendRequest) error {
+	many := int64(len(items))
+	want := httpapi.RecvRequest{Topic: items[0].Topic, MaxMessages: &many}
+	if len(items) == 1 {
+		if _, err := c.Send(ctx, items[0]); err != nil {
+			return err
+		}
+		got, err := c.Recv(ctx, want)
+		if err != nil || len(got) != 1 {
+			return fmt.Errorf("%d messages, %w", len(got), err)
+		}
+		return c.Ack(ctx, httpapi.SettleRequest{Receipt: got[0].Receipt})
+	}
+	if _, err := c.SendBatch(ctx, items); err != nil {
+		return err
+	}
+	got, err := c.Recv(ctx, want)
+	if err != nil || len(got) == 0 {
+		return fmt.Errorf("%d messages, %w", len(got), err)
+	}
+	acks := make([]httpapi.SettleRequest, len(got))
+	for i, e := range got {
+		acks[i].Receipt = e.Receipt
+	}
+	_, err = c.AckBatch(ctx, acks)
+	return err
 }

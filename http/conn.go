@@ -26,9 +26,12 @@ type conn struct {
 	foreign bool // a uid that the operator socket does not serve
 	state   atomic.Int32
 	since   atomic.Int64 // unix ns: since when it waits without a complete request
-	lastBy  atomic.Int64 // unix ns: no write waits longer; 0: each has its own deadline only
+	haste   atomic.Int64 // ns that a write may take; 0: the set's timeout
 	framing framing      // of what is read
-	begun   int64        // requests that reached the handler; its goroutine's own
+
+	// Of the goroutine that serves the connection alone.
+	begun int64    // requests that reached the handler
+	then  []func() // when the answer under way is out
 }
 
 type connKey struct{}
@@ -65,11 +68,23 @@ func (c *conn) trusted() bool {
 	return fault == 0 || c.begun < fault
 }
 
-// hurry ends the patience with a client that does not read: what it has not
-// taken by then it does not get.
-func (c *conn) hurry(by time.Time) {
-	c.lastBy.Store(by.UnixNano())
-	_ = c.Conn.SetWriteDeadline(by) // a broken connection shows at the next write
+// hurry bounds every write from now on, that under way among them: who does not
+// read in this time is left.
+func (c *conn) hurry(write time.Duration) {
+	write = max(write, 1)
+	c.haste.Store(int64(write))
+	_ = c.Conn.SetWriteDeadline(c.set.now().Add(write)) // a broken connection shows at the next write
+}
+
+// afterAnswer calls f when the answer under way is written to its end, which is
+// after the handler has returned. It is for handlers.
+func (c *conn) afterAnswer(f func()) { c.then = append(c.then, f) }
+
+func (c *conn) answered() {
+	for _, f := range c.then {
+		f()
+	}
+	c.then = c.then[:0]
 }
 
 // Write sends p in slices, each under a deadline of its own.
@@ -79,8 +94,8 @@ func (c *conn) Write(p []byte) (n int, err error) {
 		if err = c.Conn.SetWriteDeadline(c.set.now().Add(c.set.timeout)); err != nil {
 			return n, err
 		}
-		if by := c.lastBy.Load(); by != 0 { // looked at after the deadline is set: hurry may come between
-			_ = c.Conn.SetWriteDeadline(time.Unix(0, by)) // as hurry
+		if haste := c.haste.Load(); haste != 0 { // looked at after the deadline is set: hurry may come between
+			_ = c.Conn.SetWriteDeadline(c.set.now().Add(time.Duration(haste))) // as there
 		}
 		m, err := c.Conn.Write(p[n:end])
 		n += m
@@ -115,11 +130,13 @@ func onState(nc net.Conn, s http.ConnState) {
 	case http.StateActive:
 		c.become(connBegun)
 	case http.StateIdle:
+		c.answered()
 		c.become(connQuiet)
 		c.set.changed()
 	case http.StateNew:
 		c.set.serving(+1)
 	case http.StateClosed:
+		c.answered()
 		c.set.remove(c)
 		c.set.serving(-1)
 	case http.StateHijacked: // no handler of ours does that

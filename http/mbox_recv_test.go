@@ -173,7 +173,9 @@ func TestPollDrained(t *testing.T) {
 		operator <- r.order("POST", "/mbox/recv", strings.NewReader(waits), "Content-Type", "application/json")
 	}()
 	<-p.waiting
-	if cut, err := r.door.Drain(t.Context()); cut != 0 || err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second) // half of the poll's wait
+	defer cancel()
+	if cut, err := r.door.Drain(ctx); cut != 0 || err != nil {
 		t.Errorf("%d cut, %v", cut, err)
 	}
 	if a := <-data; a.status != 200 || a.body != `{"messages":[]}`+"\n" || a.header.Get("Connection") != "close" && a.header.Get("Connection") != "" {

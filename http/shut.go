@@ -20,13 +20,13 @@ func (d *Door) Drain(ctx context.Context) (cut int64, err error) {
 		d.mu.Unlock()
 		return 0, errClosed
 	}
-	p, now := d.data, d.server.ports.Now()
+	p := d.data
 	var ln *listener // to be drained, by the first call
 	if d.drained.IsZero() {
-		d.drained = now
+		d.drained = d.server.ports.Now()
 		p.face.draining.Store(true)
-		d.server.tails.end(planeData, now.Add(tailSettle))
-		d.server.streams.end(planeData, now.Add(tailSettle))
+		d.server.tails.end(planeData, tailSettle)
+		d.server.streams.end(planeData, tailSettle)
 		p.face.end()
 		p.ending = true
 		if ln = p.ln; ln != nil && p.loop == nil {
@@ -98,13 +98,13 @@ func (d *Door) settle(ctx context.Context) {
 	}
 	for _, p := range d.planes {
 		p.face.end()
-		d.server.streams.end(p.name, d.server.ports.Now().Add(tailSettle))
+		d.server.streams.end(p.name, tailSettle)
 	}
 	d.server.polls.wait(ctx)
 	d.server.streams.settle(ctx, names...)
 	if !d.server.tails.settle(ctx, names...) {
 		for _, name := range names {
-			d.server.tails.end(name, d.server.ports.Now())
+			d.server.tails.end(name, 0)
 		}
 	}
 	d.server.ordered.wait(ctx)

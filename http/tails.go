@@ -11,11 +11,11 @@ import (
 // tails bounds the streams without end under way, on each plane by itself, and
 // can end them: they would outlast any drain.
 type tails struct {
-	what  string     // in problems
-	max   int        // on each plane
-	mu    sync.Mutex // guards all that follows
-	open  map[int]tailing
-	count map[string]int // open, by plane
+	what  string          // in problems
+	max   int             // on each plane
+	mu    sync.Mutex      // guards all that follows
+	open  map[int]tailing // until the last byte is written
+	count map[string]int  // at work, by plane
 	next  int
 	ended map[string]bool // planes that begin no more
 	none  chan struct{}   // closed when the last one ends, made by whoever waits
@@ -52,26 +52,33 @@ func (t *tails) begin(ctx context.Context, w *reply) (context.Context, func(), e
 	return ctx, func() {
 		cancel()
 		t.mu.Lock()
-		delete(t.open, id)
 		t.count[plane]--
-		if len(t.open) == 0 && t.none != nil {
-			close(t.none)
-			t.none = nil
-		}
 		t.mu.Unlock()
+		w.conn.afterAnswer(func() { t.remove(id) })
 	}, nil
 }
 
-// end ends the tails of a plane. A client that does not read what was written
-// for it is left at by.
-func (t *tails) end(plane string, by time.Time) {
+// remove takes a stream out whose last byte is written.
+func (t *tails) remove(id int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.open, id)
+	if len(t.open) == 0 && t.none != nil {
+		close(t.none)
+		t.none = nil
+	}
+}
+
+// end ends the tails of a plane. A client that does not read is left when what
+// is written for it has waited so long.
+func (t *tails) end(plane string, unread time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended[plane] = true
 	for _, one := range t.open {
 		if one.plane == plane {
 			one.end()
-			one.conn.hurry(by)
+			one.conn.hurry(unread)
 		}
 	}
 }

@@ -24,7 +24,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // a second interrupt does not wait
-	signal.Ignore(syscall.SIGPIPE) // a reader that left is a write error, handled where it is met
+	signal.Ignore(syscall.SIGPIPE)       // a reader that left is a write error, handled where it is met
 	return cli.Main(ctx, cli.System{
 		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ(),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,

@@ -20,11 +20,11 @@ import (
 
 // The histories are short by default; -args -histories=100000 is the long run.
 func TestMain(m *testing.M) {
-	histories := flag.Int("histories", 1500, "random histories of the model test")
+	histories := flag.Int("histories", 3000, "random histories of the model test")
 	flag.Parse()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(*histories), "rapid.steps": "40"} {
+	for name, value := range map[string]string{"rapid.checks": fmt.Sprint(*histories), "rapid.steps": "80"} {
 		if !given[name] {
 			if err := flag.Set(name, value); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -48,6 +48,7 @@ type history struct {
 
 var (
 	topics   = []string{"a", "b", "jobs/eu-1"}
+	long     = strings.Repeat("x", mbox.MaxReason+1)
 	payloads = [][]byte{{}, []byte("p"), []byte(strings.Repeat("q", 20)), []byte(strings.Repeat("r", 300))}
 )
 
@@ -55,15 +56,15 @@ func newHistory(t *rapid.T) *history {
 	pick := func(label string, from ...int) int { return rapid.SampledFrom(from).Draw(t, label) }
 	o := mbox.Options{
 		Shard:       uint8(pick("shard", 0, 7)),
-		Capacity:    pick("capacity", 2, 5, 40),
+		Capacity:    pick("capacity", 3, 8, 8, 40),
 		MaxAttempts: pick("attempts", 1, 2, 3, 5),
 		Visibility:  5 * time.Second,
 		DedupWindow: time.Duration(pick("window", 1, 10, 300)) * time.Second,
 		BackoffBase: time.Duration(pick("base", 1, 200)) * time.Millisecond,
 		BackoffCap:  time.Duration(pick("cap", 500, 60000)) * time.Millisecond,
-		RequireKey:  pick("key", 0, 0, 0, 1) == 1,
-		Bytes:       mbox.NewBudget(int64(pick("bytes", 1500, 4000, 1<<20))),
-		Inflight:    mbox.NewBudget(int64(pick("leases", 2, 4, 100))),
+		RequireKey:  pick("key", 0, 0, 0, 0, 0, 0, 0, 1) == 1,
+		Bytes:       mbox.NewBudget(int64(pick("bytes", 2000, 6000, 1<<20, 1<<20))),
+		Inflight:    mbox.NewBudget(int64(pick("leases", 3, 8, 100))),
 	}
 	h := &history{now: mbox.Now{
 		Mono: time.Duration(pick("mono", 0, 1e9, 1e15)),
@@ -73,7 +74,7 @@ func newHistory(t *rapid.T) *history {
 	o.OnReady = func(topic string) { h.events = append(h.events, "ready "+topic) }
 	o.OnDead = func(d mbox.DeadLetter) { h.events = append(h.events, "dead "+d.ID.String()) }
 	o.OnRoom = func(r *mbox.Holder) { h.events = append(h.events, fmt.Sprintf("room %p", r)) }
-	h.holders = []*mbox.Holder{nil, {Window: 1}, {Window: 3}}
+	h.holders = []*mbox.Holder{nil, {Window: 1}, {Window: 4}}
 	h.q = mbox.New(o)
 	extremes := rapid.Bool().Draw(t, "extremes")
 	h.q.SpyJitter(func(limit, drawn time.Duration) time.Duration {
@@ -86,12 +87,23 @@ func newHistory(t *rapid.T) *history {
 	return h
 }
 
+func (h *history) sendSome(t *rapid.T) {
+	for range rapid.IntRange(1, 4).Draw(t, "messages") {
+		h.send(t)
+	}
+}
+
 func (h *history) send(t *rapid.T) {
 	m := mbox.Message{
 		Topic:   rapid.SampledFrom(topics).Draw(t, "topic"),
 		Payload: rapid.SampledFrom(payloads).Draw(t, "payload"),
-		Key:     rapid.SampledFrom([]string{"", "", "k1", "k2", "k3"}).Draw(t, "key"),
 		CorrID:  "c",
+	}
+	if k := rapid.IntRange(0, 7).Draw(t, "key"); k < 4 { // mostly with the payload that it had before
+		m.Key = "k" + string(rune('0'+k))
+		if rapid.IntRange(0, 4).Draw(t, "same") > 0 {
+			m.Payload = payloads[k]
+		}
 	}
 	m.Hash = hashOf(m.Payload)
 	if rapid.IntRange(0, 3).Draw(t, "more") == 0 {
@@ -152,31 +164,39 @@ func (h *history) recv(t *rapid.T) {
 	}
 }
 
-// settle uses a receipt of any age, or a forged one.
+// receipt draws one that is good, an old one, or a forged one.
+func (h *history) receipt(t *rapid.T) (r mbox.Receipt) {
+	good := h.n.in("", "leased")
+	kind := rapid.IntRange(0, 9).Draw(t, "kind")
+	switch {
+	case len(h.receipts) == 0:
+		t.SkipNow()
+	case kind < 7 && len(good) > 0:
+		return rapid.SampledFrom(good).Draw(t, "good").receipt
+	default:
+		r = h.receipts[len(h.receipts)-1-rapid.IntRange(0, min(len(h.receipts)-1, 8)).Draw(t, "back")]
+	}
+	switch kind {
+	case 0:
+		r.Nonce[rapid.IntRange(0, 15).Draw(t, "byte")] ^= 1
+	case 1:
+		r.Nonce = [16]byte{}
+	case 2:
+		r.ID[15] ^= 1
+	case 3:
+		r.Shard++
+	}
+	return r
+}
+
 func (h *history) settle(verdicts ...mbox.Verdict) func(*rapid.T) {
 	return func(t *rapid.T) {
-		s := mbox.Settlement{Verdict: rapid.SampledFrom(verdicts).Draw(t, "verdict")}
-		if n := len(h.receipts); n > 0 {
-			back := min(n, rapid.SampledFrom([]int{1, 2, 3, 5, n}).Draw(t, "back"))
-			s.Receipt = h.receipts[n-back]
-		}
-		if rapid.IntRange(0, 7).Draw(t, "forge") == 0 {
-			switch rapid.IntRange(0, 3).Draw(t, "how") {
-			case 0:
-				s.Receipt.Nonce[15] ^= 1
-			case 1:
-				s.Receipt.Nonce = [16]byte{}
-			case 2:
-				s.Receipt.ID[15] ^= 1
-			case 3:
-				s.Receipt.Shard++
-			}
-		}
+		s := mbox.Settlement{Verdict: rapid.SampledFrom(verdicts).Draw(t, "verdict"), Receipt: h.receipt(t)}
 		if s.Verdict == mbox.Nack {
-			s.Reason = rapid.SampledFrom([]string{"", "broken", strings.Repeat("x", mbox.MaxReason), strings.Repeat("x", mbox.MaxReason+1)}).Draw(t, "reason")
+			s.Reason = rapid.SampledFrom([]string{"", "", "broken", "broken", long[1:], long}).Draw(t, "reason")
 		}
 		if s.Verdict == mbox.Extend {
-			s.Visibility = rapid.SampledFrom([]time.Duration{0, mbox.MinVisibility, 3 * time.Second, mbox.MaxVisibility, mbox.MaxVisibility + 1, 1}).Draw(t, "visibility")
+			s.Visibility = rapid.SampledFrom([]time.Duration{0, 0, mbox.MinVisibility, 3 * time.Second, 3 * time.Second, mbox.MaxVisibility, mbox.MaxVisibility + 1, 1}).Draw(t, "visibility")
 		}
 		deadline, err := h.q.Settle(h.now, s)
 		r, wantErr := h.n.settle(h.now, s)
@@ -234,7 +254,11 @@ func (h *history) moments() []time.Duration {
 // pass lets time pass, on two clocks that have nothing to do with each other.
 func (h *history) pass(t *rapid.T) {
 	was := h.now.Mono
-	h.now.Mono = rapid.SampledFrom(h.moments()).Draw(t, "moment")
+	near := h.moments()
+	if slices.Sort(near); rapid.IntRange(0, 3).Draw(t, "near") > 0 {
+		near = near[:min(5, len(near))]
+	}
+	h.now.Mono = rapid.SampledFrom(near).Draw(t, "moment")
 	h.now.Wall = h.now.Wall.Add(h.now.Mono - was)
 	if rapid.IntRange(0, 3).Draw(t, "wall") == 0 {
 		h.now.Wall = h.now.Wall.Add(rapid.SampledFrom([]time.Duration{-24 * time.Hour, -time.Second, time.Second, 24 * time.Hour}).Draw(t, "jump"))
@@ -418,12 +442,13 @@ func TestModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"":          h.same,
 			"send":      h.send,
-			"send more": h.send,
+			"send some": h.sendSome,
 			"recv":      h.recv,
 			"recv more": h.recv,
 			"ack":       h.settle(mbox.Ack),
 			"nack":      h.settle(mbox.Nack),
-			"other":     h.settle(mbox.Extend, mbox.Release, mbox.Verdict(4)),
+			"extend":    h.settle(mbox.Extend, mbox.Extend, mbox.Extend, mbox.Release+1),
+			"release":   h.settle(mbox.Release),
 			"keep":      h.keep,
 			"pass":      h.pass,
 			"pass more": h.pass,
