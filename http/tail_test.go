@@ -214,6 +214,29 @@ func TestStuckTails(t *testing.T) {
 	}
 }
 
+// A tail that the node has ended is whole when the door closes: its last byte is
+// out before its connection is cut.
+func TestTailsEndWhole(t *testing.T) {
+	for range 10 {
+		b := newBus()
+		r := start(t, withBus(b))
+		var all []*http.Response
+		for range 8 {
+			resp, _ := r.follow(r.op, "")
+			all = append(all, resp)
+		}
+		close(b.events)
+		if cut, err := r.door.Close(t.Context()); cut != 0 || err != nil {
+			t.Errorf("%d cut, %v", cut, err)
+		}
+		for _, resp := range all {
+			if rest, err := io.ReadAll(resp.Body); err != nil || len(rest) != 0 {
+				t.Errorf("%q %v", rest, err)
+			}
+		}
+	}
+}
+
 // A drain ends the tails of TCP; those of the operator socket see it through.
 func TestTailAndDrain(t *testing.T) {
 	b := newBus()
