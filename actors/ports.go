@@ -16,7 +16,7 @@ import (
 // ports shows the node to the door, in the door's own words.
 func (n *Node) ports() httpapi.Ports {
 	p := httpapi.Ports{
-		Objects: n.gate, Ready: n.wireReadiness, Status: n.status, Version: n.version,
+		Objects: n.gate, Ready: n.wireReadiness, Plane: n.planeState, Status: n.status, Version: n.version,
 		Config: n.wireConfig, Tail: n.tail, Operator: operator{n}, Metrics: n.metrics.handler(),
 		Observe: n.observer(), Now: n.opt.Now,
 	}
@@ -49,9 +49,23 @@ func (n *Node) wireReadiness() httpapi.Readiness {
 		w.Planes[name] = p.String()
 	}
 	if r.Degraded {
-		w.RetryAfter = max(1, int(math.Ceil(r.RetryAt.Sub(n.opt.Now()).Seconds())))
+		w.RetryAfter = n.retrySeconds(r)
 	}
 	return w
+}
+
+func (n *Node) retrySeconds(r *kernel.Readiness) int {
+	return max(1, int(math.Ceil(r.RetryAt.Sub(n.opt.Now()).Seconds())))
+}
+
+// planeState is the ledger's truth about one plane, as every request asks for it.
+func (n *Node) planeState(name string) (state string, retryAfter time.Duration) {
+	r := n.tree.Ledger().Readiness()
+	p := r.Planes[name]
+	if p == kernel.Open {
+		return httpapi.PlaneOpen, 0
+	}
+	return p.String(), time.Duration(n.retrySeconds(r)) * time.Second
 }
 
 func (n *Node) services() []httpapi.ServiceState {

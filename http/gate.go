@@ -12,19 +12,15 @@ const (
 	planeMailbox = "mailbox"
 )
 
-// gate refuses, before a body is read, what a plane does not take now:
-// writes unless it is open, reads only when it is closed (contract §4). A plane
-// that readiness does not mention is as open as the node is ready.
-func gate(r Readiness, plane string, c class) error {
-	state, known := r.Planes[plane]
-	if !known {
-		state = PlaneOpen
-		if !r.Ready {
-			state = PlaneClosed
-		}
+// gate refuses, before a body is read, what a plane does not take now: writes
+// unless it is open, reads only when it is closed (contract §4).
+func (s *server) gate(plane string, c class) error {
+	ask := s.ports.Plane
+	if ask == nil {
+		r := s.ports.Ready()
+		ask = r.plane
 	}
-	after := time.Duration(r.RetryAfter) * time.Second
-	switch {
+	switch state, after := ask(plane); {
 	case state == PlaneOpen, state == PlaneReadOnly && c != classWrite:
 		return nil
 	case state == PlaneReadOnly:
@@ -32,4 +28,17 @@ func gate(r Readiness, plane string, c class) error {
 	default:
 		return &refusal{kind: store.ErrNotReady, after: after}
 	}
+}
+
+// plane reads the state of one plane out of readiness; one that it does not
+// mention is as open as the node is ready.
+func (r Readiness) plane(name string) (state string, retryAfter time.Duration) {
+	state, known := r.Planes[name]
+	if !known {
+		state = PlaneOpen
+		if !r.Ready {
+			state = PlaneClosed
+		}
+	}
+	return state, time.Duration(r.RetryAfter) * time.Second
 }

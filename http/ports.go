@@ -13,8 +13,11 @@ import (
 // and Now are required; a port that is nil closes its routes with 404. The
 // functions are called from many goroutines and answer without waiting.
 type Ports struct {
-	Objects  store.Store
-	Ready    func() Readiness // an immutable snapshot with its verbose fields filled; the door copies, never changes it
+	Objects store.Store
+	Ready   func() Readiness // an immutable snapshot with its verbose fields filled; the door copies, never changes it
+	// Plane is what Ready says of one plane, and how long until a retry is
+	// sensible: asked for by every request, so it should cost nothing. nil: Ready is asked.
+	Plane    func(name string) (state string, retryAfter time.Duration)
 	Status   func() Status
 	Version  func() Version
 	Config   func() any // effective and redacted, as a value for encoding/json

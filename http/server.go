@@ -156,7 +156,7 @@ func (f *face) serves(rt *route) bool {
 func (f *face) checkClass(rt *route, c class) error {
 	switch c {
 	case classRead, classWrite, classConsume:
-		return gate(f.ports.Ready(), cmp.Or(rt.plane, planeObjects), c)
+		return f.gate(cmp.Or(rt.plane, planeObjects), c)
 	case classAdmin, classTail, classMetrics:
 		if !f.loopback.Load() {
 			return refuse(ErrForbidden, "This is served to loopback and on the operator socket only. Use the operator socket: ronctl --socket PATH.")

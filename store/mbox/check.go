@@ -146,6 +146,8 @@ func (q *Queue) checkKeys() error {
 	n := 0
 	for k := q.keys.oldest; k != nil; k = k.next {
 		switch {
+		case n == len(q.keys.byName):
+			return corrupted("more keys are listed than the %d remembered", n)
 		case q.keys.byName[k.name] != k:
 			return corrupted("the key of message %v is listed and not remembered", k.id)
 		case k.next != nil && k.next.until < k.until, k.next == nil && q.keys.newest != k:

@@ -52,7 +52,8 @@ type message struct {
 }
 
 // messageOverhead is what a message is charged beside its bytes: the row, its
-// place in the table and in the heap.
+// place in the table and in the heap. The words of its last failure are not
+// charged, since a nack cannot be refused; MaxReason bounds them.
 const messageOverhead = 256
 
 // cost is the message's charge to the budget of bytes.

@@ -70,3 +70,57 @@ func TestMessageBounds(t *testing.T) {
 		t.Errorf("at every bound: %v", err)
 	}
 }
+
+func TestWantBounds(t *testing.T) {
+	for name, w := range map[string]mbox.Want{
+		"no topic":         {},
+		"short visibility": {Topic: "t", Visibility: mbox.MinVisibility - 1},
+		"long visibility":  {Topic: "t", Visibility: mbox.MaxVisibility + 1},
+		"negative":         {Topic: "t", Visibility: -1},
+		"fewer than none":  {Topic: "t", Max: -1},
+		"many":             {Topic: "t", Max: mbox.MaxBatch + 1},
+		"negative bytes":   {Topic: "t", MaxBytes: -1},
+		"many bytes":       {Topic: "t", MaxBytes: mbox.MaxRecvBytes + 1},
+	} {
+		if err := w.Check(); !errors.Is(err, mbox.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, w := range []mbox.Want{
+		{Topic: "t"},
+		{Topic: "9/A.b_c:d-", Visibility: mbox.MinVisibility, Max: 1, MaxBytes: 1},
+		{Topic: "t", Visibility: mbox.MaxVisibility, Max: mbox.MaxBatch, MaxBytes: mbox.MaxRecvBytes},
+	} {
+		if err := w.Check(); err != nil {
+			t.Errorf("%+v: %v", w, err)
+		}
+	}
+}
+
+// TestReceiptHasOneText: line breaks, padding, another alphabet and stray bits
+// make no second spelling.
+func TestReceiptHasOneText(t *testing.T) {
+	r := mbox.Receipt{Shard: 250, ID: mbox.ID{255}, Nonce: [16]byte{15: 255}}
+	text := r.String()
+	if again, err := mbox.ParseReceipt(text); err != nil || again != r || len(text) != mbox.ReceiptLen {
+		t.Fatalf("%q: %+v, %v", text, again, err)
+	}
+	for _, bad := range []string{"", text + "A", text[1:], text + "=", text[:43] + "\n", "\n" + text, "\r\n" + text[2:], strings.Repeat("+", 44), strings.Repeat("é", 22)} {
+		if _, err := mbox.ParseReceipt(bad); !errors.Is(err, mbox.ErrBadReceipt) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestIDText(t *testing.T) {
+	id := mbox.ID{1, 2, 3, 15: 9}
+	text, err := id.MarshalText()
+	var again mbox.ID
+	if err != nil || again.UnmarshalText(text) != nil || again != id || string(text) != id.String() {
+		t.Fatalf("%s, %v: %v", text, err, again)
+	}
+	kept := id
+	if err := kept.UnmarshalText([]byte("no ULID")); !errors.Is(err, mbox.ErrInvalid) || kept != id {
+		t.Fatalf("%v, %v", err, kept)
+	}
+}
