@@ -33,8 +33,8 @@ lint: ## gofmt, go vet, staticcheck
 race: build ## all tests under the race detector
 	$(GO) test -race -timeout 15m ./...
 
-soak: build ## put the Go toolchain's source tree in while every actor is killed and hung, then verify it
-	$(GO) test -count=1 -timeout 30m -run TestSoak -v . -args -soak
+soak: build ## put the Go toolchain in and move 200,000 messages while every actor is killed and hung
+	$(GO) test -count=1 -timeout 30m -run "TestSoak|TestMailboxLedger" -v . -args -soak
 
 bench: ## all Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./kernel ./store/... ./http ./actors
