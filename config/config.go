@@ -3,15 +3,17 @@ package config
 import "time"
 
 // Config is the effective configuration of one node (contract §11). It is a
-// plain value: copying it is cheap, and nothing in it is shared but the two
-// slices, which nobody writes to.
+// plain value: copying it is cheap, and nothing in it is shared but the slices,
+// which nobody writes to.
 type Config struct {
-	HTTPAddr      string        // host:port of the data and admin door; port 0 picks a free one
-	MetricsAddr   string        // host:port of /metrics alone; empty = served by the HTTP door
-	Amnesia       bool          // RAM only; always true in this build
-	AllowedHosts  []string      // Host names accepted on a loopback bind besides the loopback names
-	DrainGrace    time.Duration // how long to keep listening after readyz turned 503
-	DrainDeadline time.Duration // hard end of a drain, counted from the end of DrainGrace
+	HTTPAddr       string        // host:port of the data and admin door; port 0 picks a free one
+	MetricsAddr    string        // host:port of /metrics alone; empty = served by the HTTP door
+	OAPAddr        string        // host:port of OAP/1; empty = not served
+	Amnesia        bool          // RAM only; always true in this build
+	AllowedHosts   []string      // Host names accepted on a loopback bind besides the loopback names
+	TrustedProxies []string      // IP addresses and CIDRs whose X-Forwarded-For is believed
+	DrainGrace     time.Duration // how long to keep listening after readyz turned 503
+	DrainDeadline  time.Duration // hard end of a drain, counted from the end of DrainGrace
 
 	Log        Log
 	UDS        UDS
@@ -19,6 +21,7 @@ type Config struct {
 	Store      Store
 	Mailbox    Mailbox
 	Limits     Limits
+	Fairness   Fairness
 	Supervisor Supervisor
 	Chaos      Chaos
 	Bus        Bus
@@ -62,15 +65,36 @@ type Mailbox struct {
 
 // Limits is the section [limits] (contract §6).
 type Limits struct {
-	RPS            int           // requests a second, whole node
-	Inflight       int           // requests served at once
-	MaxBodyBytes   Size          // largest body with a Content-Length
-	MaxObjectBytes Size          // largest streamed object
-	MaxConns       int           // open connections
-	HeaderBytes    Size          // request line and headers
-	RequestTimeout time.Duration // whole request, and each 64 KiB slice of a body
-	HeaderTimeout  time.Duration // headers complete
-	IdleTimeout    time.Duration // keep-alive connection without a request
+	RPS                int           // requests a second, whole node
+	Inflight           int           // requests served at once
+	MaxBodyBytes       Size          // largest body with a Content-Length
+	MaxObjectBytes     Size          // largest streamed object
+	DecompressRatio    int           // plain bytes of a compressed body to its compressed ones
+	DecompressMaxBytes Size          // plain bytes of a compressed body
+	MaxConns           int           // open connections
+	HeaderBytes        Size          // request line and headers
+	RequestTimeout     time.Duration // whole request, and each 64 KiB slice of a body
+	HeaderTimeout      time.Duration // headers complete
+	IdleTimeout        time.Duration // keep-alive connection without a request
+}
+
+// Fairness is the section [fairness] (contract §6): how clients share the node
+// when tokens or slots are short.
+type Fairness struct {
+	Weights      Weights       // share of a client; 1 where none is named
+	QueuePerFlow int           // requests of a client that may wait
+	QueueTotal   int           // requests that may wait, of all clients
+	QueueWait    time.Duration // how long a read may wait; a write half of it
+	RPSPerFlow   int           // requests a second of one client; 0 = no quota
+}
+
+// Weights are shares by IP address or CIDR, ordered by name.
+type Weights []Weight
+
+// Weight is the share of one client or network.
+type Weight struct {
+	Of     string // IP address or CIDR
+	Weight int    // 1 to 1000
 }
 
 // Supervisor is the section [supervisor] (contract §9).

@@ -56,6 +56,8 @@ func (k Key) check(v any) (msg, hint string) {
 		if len(x) > maxList {
 			return fmt.Sprintf("has %d elements", len(x)), fmt.Sprintf("at most %d", maxList)
 		}
+	case Weights:
+		return k.checkWeights(x)
 	case []int:
 		if len(x) > maxList {
 			return fmt.Sprintf("has %d elements", len(x)), fmt.Sprintf("at most %d", maxList)
@@ -115,7 +117,7 @@ func wanted(typ string) (kind, example string) {
 	case typeInts:
 		return "a list of whole numbers", `[1000, 1001] in a file, 1000,1001 elsewhere`
 	case typeTable:
-		return "a table", "name = value below a section"
+		return "a table of weights", `"10.0.0.7" = 2 below [fairness.weights] in a file, 10.0.0.7=2,10.1.0.0/16=1 elsewhere`
 	}
 	return "a text", `it in quotes, on one line, as "info"`
 }

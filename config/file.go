@@ -168,7 +168,7 @@ func (w *walker) section(parts []string, at Origin, array bool) bool {
 	var msg, hint string
 	switch {
 	case isKey && k.Type == typeTable && !array:
-		w.entries = append(w.entries, entry{k.Name, map[string]any{}, at})
+		w.entries = append(w.entries, entry{name, w.value(parts), at})
 		return false
 	case known && !array:
 		return true

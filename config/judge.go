@@ -66,6 +66,8 @@ func (j *judge) layer(entries []entry, faults Faults) layer {
 		}
 		v, fault := k.decode(e)
 		switch {
+		case e.key != k.Name:
+			j.add(e.from.fault(k.Name, "is a table", "write it whole, as ["+k.Name+"]"))
 		case k.Reserved != "":
 			j.reserved(k, e, fault)
 		case fault != nil:

@@ -28,7 +28,7 @@ type Key struct {
 }
 
 type value interface {
-	string | bool | int | Size | time.Duration | []string | []int
+	string | bool | int | Size | time.Duration | []string | []int | Weights
 }
 
 // row is a key that this build honours; its type and default are the field's.

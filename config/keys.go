@@ -9,7 +9,7 @@ import (
 // Keys is the table of every key, root keys first, then section by section;
 // the order of print and schema. Each call gives a fresh slice.
 func Keys() []Key {
-	return slices.Concat(rootKeys(), sectionKeys(), mailboxKeys(), limitKeys(), supervisorKeys(), reservedKeys())
+	return slices.Concat(rootKeys(), sectionKeys(), mailboxKeys(), limitKeys(), fairnessKeys(), supervisorKeys(), reservedKeys())
 }
 
 func rootKeys() []Key {
@@ -18,11 +18,15 @@ func rootKeys() []Key {
 			"host:port of the data and admin door; port 0 picks a free one").flag("http-addr"),
 		row("metrics_addr", "", func(c *Config) *string { return &c.MetricsAddr },
 			"host:port of /metrics alone; empty serves it at http_addr").flag("metrics-addr"),
+		row("oap_addr", "", func(c *Config) *string { return &c.OAPAddr },
+			"host:port of OAP/1; empty does not serve it").flag("oap-addr"),
 		row("amnesia", true, func(c *Config) *bool { return &c.Amnesia },
 			"keep everything in RAM and nothing on disk; this build can do no other").
 			toggle("amnesia", "true", "keep everything in RAM and nothing on disk"),
 		row("allowed_hosts", []string(nil), func(c *Config) *[]string { return &c.AllowedHosts },
 			"Host names accepted on a loopback bind besides the loopback names; no scheme, no port"),
+		row("trusted_proxies", []string(nil), func(c *Config) *[]string { return &c.TrustedProxies },
+			"IP addresses and CIDRs whose X-Forwarded-For names the client").live(),
 		row("drain_grace", 0, func(c *Config) *time.Duration { return &c.DrainGrace },
 			"how long to keep listening after /readyz turned 503, for load balancers; a duration").
 			span(0, 10*time.Minute).live(),
@@ -97,6 +101,10 @@ func limitKeys() []Key {
 			"largest body with a Content-Length; a size").in(1, int64(1*gib)).live(),
 		row("limits.max_object_bytes", 64*mib, func(c *Config) *Size { return &c.Limits.MaxObjectBytes },
 			"largest streamed object; a size").in(1, int64(1024*gib)).live(),
+		row("limits.decompress_ratio", 10, func(c *Config) *int { return &c.Limits.DecompressRatio },
+			"plain bytes of a compressed body to its compressed ones").in(1, 1000).live(),
+		row("limits.decompress_max_bytes", 8*mib, func(c *Config) *Size { return &c.Limits.DecompressMaxBytes },
+			"plain bytes of a compressed body; a size").in(int64(1*kib), int64(1*gib)).live(),
 		row("limits.max_conns", 1024, func(c *Config) *int { return &c.Limits.MaxConns },
 			"open connections").in(1, 1_000_000).live(),
 		row("limits.header_bytes", 16*kib, func(c *Config) *Size { return &c.Limits.HeaderBytes },
@@ -108,6 +116,21 @@ func limitKeys() []Key {
 			"from the first byte to complete headers; a duration").span(10*time.Millisecond, time.Hour),
 		row("limits.idle_timeout", time.Minute, func(c *Config) *time.Duration { return &c.Limits.IdleTimeout },
 			"keep-alive connection without a request; a duration").span(10*time.Millisecond, 24*time.Hour),
+	}
+}
+
+func fairnessKeys() []Key {
+	return []Key{
+		row("fairness.weights", Weights(nil), func(c *Config) *Weights { return &c.Fairness.Weights },
+			"share of a client, by IP address or CIDR; 1 where none is named, the longest prefix where several fit").in(1, 1000).live(),
+		row("fairness.queue_per_flow", 64, func(c *Config) *int { return &c.Fairness.QueuePerFlow },
+			"requests of one client that may wait for a slot or a token; writes half of it").in(1, 1_000_000).live(),
+		row("fairness.queue_total", 512, func(c *Config) *int { return &c.Fairness.QueueTotal },
+			"requests of all clients that may wait; writes half of it").in(1, 1_000_000).live(),
+		row("fairness.queue_wait", 30*time.Millisecond, func(c *Config) *time.Duration { return &c.Fairness.QueueWait },
+			"how long a read may wait before it is refused, a write half of it; a duration").span(time.Millisecond, time.Second).live(),
+		row("fairness.rps_per_flow", 0, func(c *Config) *int { return &c.Fairness.RPSPerFlow },
+			"requests a second of one client; 0 is no quota").in(0, 1_000_000_000).live(),
 	}
 }
 
@@ -136,14 +159,11 @@ func supervisorKeys() []Key {
 // reservedKeys are the rest of contract §11: naming one asks for something that
 // this build would not do.
 func reservedKeys() []Key {
-	const door, files, keys, inflation = "OAP door", "persistence", "capabilities", "body inflation"
-	const fairness = "per-flow fairness"
+	const files, keys = "persistence", "capabilities"
 	return []Key{
-		reserved("oap_addr", typeString, door, "").flag("oap-addr"),
 		reserved("amnesia_strict", typeBool, "kernel enforcement of amnesia", "false"),
 		reserved("config_pubkey", typeString, "signed config", ""),
 		reserved("peers", typeStrings, "peers", ""),
-		reserved("trusted_proxies", typeStrings, "trusted proxies", ""),
 		reserved("keys.root_file", typeString, keys, "").secret(),
 		reserved("policy.file", typeString, "policy engine", ""),
 		reserved("tls.cert", typeString, "TLS", "").flag("tls-cert"),
@@ -152,10 +172,5 @@ func reservedKeys() []Key {
 		reserved("tls.pq_mode", typeString, "TLS", "off"),
 		reserved("tls.min_version", typeString, "TLS"),
 		reserved("store.dir", typeString, files, "").flag("store-dir"),
-		reserved("limits.decompress_ratio", typeInt, inflation),
-		reserved("limits.decompress_max_bytes", typeSize, inflation),
-		reserved("fairness.weights", typeTable, fairness).harmless(),
-		reserved("fairness.queue_per_flow", typeInt, fairness).harmless(),
-		reserved("fairness.queue_total", typeInt, fairness).harmless(),
 	}
 }

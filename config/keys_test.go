@@ -21,8 +21,10 @@ func TestDefaultIsTheContract(t *testing.T) {
 		},
 		Limits: config.Limits{
 			RPS: 500, Inflight: 512, MaxBodyBytes: 1 << 20, MaxObjectBytes: 64 << 20, MaxConns: 1024, HeaderBytes: 16 << 10,
+			DecompressRatio: 10, DecompressMaxBytes: 8 << 20,
 			RequestTimeout: 5 * time.Second, HeaderTimeout: 2 * time.Second, IdleTimeout: time.Minute,
 		},
+		Fairness: config.Fairness{QueuePerFlow: 64, QueueTotal: 512, QueueWait: 30 * time.Millisecond},
 		Supervisor: config.Supervisor{
 			BackoffMin: 100 * time.Millisecond, BackoffMax: 5 * time.Second, MaxRestarts: 5, Window: time.Minute,
 			QuarantineAfter: 10, ForgiveAfter: time.Minute, ProbeAfter: time.Minute, Watchdog: 2 * time.Second,

@@ -3,6 +3,7 @@ package config_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +41,12 @@ func sample(t *testing.T, k config.Key, n int) string {
 			t.Fatal(err)
 		}
 		return (d + time.Duration(n)*time.Millisecond).String()
+	case "table":
+		return fmt.Sprintf("10.0.0.0/8=%d,::1=7", n)
 	case "strings":
+		if k.Name == "trusted_proxies" {
+			return fmt.Sprintf("10.0.0.%d,fd00::/8", n)
+		}
 		return fmt.Sprintf("host%d.example,other", n)
 	case "ints":
 		return fmt.Sprintf("%d,7", n)
@@ -64,6 +70,8 @@ func asTOML(k config.Key, text string) string {
 		return k.Name + " = " + text + "\n"
 	case "ints":
 		return k.Name + " = [" + text + "]\n"
+	case "table":
+		return k.Name + ` = { "` + strings.NewReplacer("=", `" = `, ",", `, "`).Replace(text) + " }\n"
 	case "strings":
 		return k.Name + " = [" + quote(strings.ReplaceAll(text, ",", `", "`)) + "]\n"
 	}
@@ -87,6 +95,13 @@ func effective(t *testing.T, l config.Loaded, name string) string {
 	}
 	if list, ok := v.([]any); ok {
 		return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ",")
+	}
+	if table, ok := v.(map[string]any); ok {
+		var parts []string
+		for _, of := range slices.Sorted(maps.Keys(table)) {
+			parts = append(parts, fmt.Sprintf("%s=%v", of, table[of]))
+		}
+		return strings.Join(parts, ",")
 	}
 	return fmt.Sprint(v)
 }
@@ -180,7 +195,7 @@ func TestLoopbackAddresses(t *testing.T) {
 		"128.0.0.1:1": false, "[::]:1": false, "[fe80::1%lo]:1": false, "localhost.evil.example:1": false, "127.1:1": false,
 		"127.0.0.1": false, "127.0.0.1:65536": false, "127.0.0.1:-1": false, "127.0.0.1:": false, "http://127.0.0.1:1": false,
 	} {
-		for _, key := range []string{"http_addr", "metrics_addr"} {
+		for _, key := range []string{"http_addr", "metrics_addr", "oap_addr"} {
 			if _, err := config.Load(config.Source{Set: []string{key + "=" + addr}}); (err == nil) != ok {
 				t.Errorf("%s=%s: %v", key, addr, err)
 			}
@@ -201,12 +216,9 @@ func TestFaultsAreBounded(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	l := load(t, config.Source{
-		Env: []string{"RON_FAIRNESS_QUEUE_TOTAL=1", "RON_FAIRNESS_WEIGHTS=a=1"},
-		Set: []string{"store.max_bytes=1MiB", "fairness.queue_total=2", "limits.max_object_bytes=2MiB", "limits.max_body_bytes=3MiB"},
+		Set: []string{"store.max_bytes=1MiB", "limits.max_object_bytes=2MiB", "limits.max_body_bytes=3MiB"},
 	})
 	want := []string{
-		"env RON_FAIRNESS_QUEUE_TOTAL: fairness.queue_total: no effect, this build has no per-flow fairness",
-		"env RON_FAIRNESS_WEIGHTS: fairness.weights: no effect, this build has no per-flow fairness",
 		"limits.max_object_bytes (2MiB) is above store.max_bytes (1MiB): an object that large is never stored",
 		"limits.max_body_bytes (3MiB) is above limits.max_object_bytes (2MiB): a body with a Content-Length may be larger than a stream",
 	}

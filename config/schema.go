@@ -90,7 +90,7 @@ func (k Key) shape() map[string]any {
 	case typeInts:
 		return list(number())
 	case typeTable:
-		return map[string]any{"type": "object"}
+		return map[string]any{"type": "object", "additionalProperties": number(), "maxProperties": maxWeights}
 	}
 	return map[string]any{"type": "string", "maxLength": maxText}
 }

@@ -15,6 +15,8 @@ func text(v any) string {
 		return duration(x)
 	case []string:
 		return strings.Join(x, ",")
+	case Weights:
+		return x.String()
 	case []int:
 		return strings.Trim(strings.ReplaceAll(fmt.Sprint(x), " ", ","), "[]")
 	}
@@ -44,6 +46,8 @@ func plain(v any) any {
 		return append([]string{}, x...)
 	case []int:
 		return append([]int{}, x...)
+	case Weights:
+		return x.Map()
 	}
 	return v
 }
@@ -57,6 +61,9 @@ func literal(v any) string {
 			quoted[i] = literal(s)
 		}
 		return "[" + strings.Join(quoted, ", ") + "]"
+	}
+	if w, ok := v.(Weights); ok {
+		return w.literal()
 	}
 	if list, ok := v.([]int); ok {
 		return "[" + strings.ReplaceAll(text(list), ",", ", ") + "]"

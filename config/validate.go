@@ -25,7 +25,15 @@ func rules() []rule {
 		{[]string{"auth.mode"}, devOnly},
 		{[]string{"http_addr"}, func(c Config) (string, string) { return listener(c.HTTPAddr, c) }},
 		{[]string{"metrics_addr"}, metricsListener},
+		{[]string{"oap_addr"}, oapListener},
 		{[]string{"allowed_hosts"}, hostNames},
+		{[]string{"trusted_proxies"}, proxies},
+		{[]string{"fairness.queue_per_flow", "fairness.queue_total"}, func(c Config) (string, string) {
+			if c.Fairness.QueuePerFlow > c.Fairness.QueueTotal {
+				return fmt.Sprintf("%d is above fairness.queue_total, which is %d", c.Fairness.QueuePerFlow, c.Fairness.QueueTotal), "lower it, or raise the total"
+			}
+			return "", ""
+		}},
 		{[]string{"uds.path"}, socketPath},
 		{[]string{"supervisor.backoff_min", "supervisor.backoff_max"}, func(c Config) (string, string) {
 			return ordered("backoff_min", c.Supervisor.BackoffMin, "backoff_max", c.Supervisor.BackoffMax)
@@ -118,6 +126,28 @@ func metricsListener(c Config) (msg, hint string) {
 	}
 	if _, port, _ := net.SplitHostPort(c.MetricsAddr); port != "0" && c.MetricsAddr == c.HTTPAddr {
 		return "is the same as http_addr", "leave it empty to serve /metrics there"
+	}
+	return "", ""
+}
+
+func oapListener(c Config) (msg, hint string) {
+	if c.OAPAddr == "" {
+		return "", ""
+	}
+	if msg, hint := listener(c.OAPAddr, c); msg != "" {
+		return msg, hint
+	}
+	if _, port, _ := net.SplitHostPort(c.OAPAddr); port != "0" && (c.OAPAddr == c.HTTPAddr || c.OAPAddr == c.MetricsAddr) {
+		return "is the address of another listener", "OAP/1 needs a port of its own"
+	}
+	return "", ""
+}
+
+func proxies(c Config) (msg, hint string) {
+	for _, p := range c.TrustedProxies {
+		if _, ok := network(p); !ok {
+			return fmt.Sprintf("%q is neither an IP address nor a CIDR", printable(p)), "write it as 10.0.0.7 or 10.1.0.0/16"
+		}
 	}
 	return "", ""
 }

@@ -44,6 +44,8 @@ func typeOf(v any) string {
 		return typeDuration
 	case []string:
 		return typeStrings
+	case Weights:
+		return typeTable
 	}
 	return typeInts
 }
@@ -52,8 +54,10 @@ func typeOf(v any) string {
 // commas and the empty text is the empty list.
 func fromText(typ, s string) (any, bool) {
 	switch typ {
-	case typeString, typeTable:
+	case typeString:
 		return s, clean(s)
+	case typeTable:
+		return weightsFromText(s)
 	case typeBool:
 		return parseBool(s)
 	case typeInt:
@@ -113,7 +117,9 @@ func fromTOML(typ string, v any) (any, bool) {
 	case []any:
 		return listFromTOML(typ, x)
 	case map[string]any:
-		return x, typ == typeTable
+		if typ == typeTable {
+			return weightsFromTOML(x)
+		}
 	}
 	return nil, false
 }
