@@ -1,7 +1,6 @@
 package actors_test
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	httpapi "micronode/http"
 	"micronode/kernel"
 	"micronode/store"
-	"micronode/store/mem"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -70,7 +68,7 @@ func TestListenerDies(t *testing.T) {
 // watched is a store that tells each time that somebody asks how full it is:
 // the health actor does so first of all when it looks.
 type watched struct {
-	toldStore
+	*busyStore
 	looks func()
 }
 
@@ -85,14 +83,13 @@ func TestInflightNeedsTwoLooks(t *testing.T) {
 	var r *rig
 	var armed atomic.Bool
 	missing := make(chan []string, 16)
-	objects := &watched{looks: func() {
+	objects := &watched{newBusyStore(), func() {
 		if armed.Load() {
 			missing <- r.node.Readiness().Missing
 		}
 	}}
-	objects.Store, objects.begun = mem.New(mem.Options{}), make(chan struct{}, 16)
 	r = start(t, func(c *config.Config, o *actors.Options) { c.Limits.Inflight, o.Objects = 1, objects })
-	held := r.held(&objects.toldStore)
+	held := r.hold(objects.busyStore, 1)
 	armed.Store(true)
 	for look, want := range [][]string{{}, {}, {"inflight"}} { // as it was before the look
 		if got := <-missing; !slices.Equal(got, want) {
@@ -101,18 +98,6 @@ func TestInflightNeedsTwoLooks(t *testing.T) {
 	}
 	armed.Store(false)
 	held()
-}
-
-// held begins a put, which ends when the returned function is called.
-func (r *rig) held(objects *toldStore) (end func()) {
-	r.Helper()
-	c, err := net.Dial("tcp", strings.TrimPrefix(r.base, "http://"))
-	if err != nil {
-		r.Fatal(err)
-	}
-	fmt.Fprint(c, "PUT /put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nheld")
-	<-objects.begun
-	return func() { _ = c.Close() }
 }
 
 // A client is never told to come back in the past.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 
 	"micronode/actors"
@@ -24,6 +26,46 @@ type toldStore struct {
 func (s *toldStore) Put(ctx context.Context, src io.Reader, o store.PutOptions) (store.Info, bool, error) {
 	s.begun <- struct{}{}
 	return s.Store.Put(ctx, src, o)
+}
+
+// busyStore is slow to open what it holds: that is work, and takes a slot.
+type busyStore struct {
+	*mem.Store
+	begun, goOn chan struct{}
+}
+
+func newBusyStore() *busyStore {
+	return &busyStore{mem.New(mem.Options{}), make(chan struct{}, 16), make(chan struct{})}
+}
+
+func (s *busyStore) Open(ctx context.Context, a store.Address) (store.Blob, error) {
+	s.begun <- struct{}{}
+	<-s.goOn
+	return s.Store.Open(ctx, a)
+}
+
+// hold has so many requests work until the returned function is called.
+func (r *rig) hold(objects *busyStore, many int) (end func()) {
+	r.Helper()
+	_, _, err := objects.Put(r.ctx(), strings.NewReader("held"), store.PutOptions{Size: 4})
+	if err != nil {
+		r.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			if a := r.ask("GET", "/o/"+store.Sum([]byte("held")).String(), nil); a.status != http.StatusOK {
+				r.Errorf("held: %d", a.status)
+			}
+		})
+	}
+	for range many {
+		<-objects.begun
+	}
+	return func() {
+		close(objects.goOn)
+		all.Wait()
+	}
 }
 
 func told(s *toldStore) setup {

@@ -9,11 +9,23 @@ import (
 const (
 	headroomShare = 0.90 // of store.max_bytes, contract §2, and of the mailbox's bounds
 	inflightShare = 0.80 // of limits.inflight, contract §4
+	queueShare    = 0.50 // of fairness.queue_total
 )
 
 // healthChecks are the questions about the node as a whole.
 func (n *Node) healthChecks() []check {
-	busy := 0
+	lasting := func(look func() string) func() string { // two looks in a row are a second
+		before := false
+		return func() string {
+			trouble := look()
+			held := before
+			before = trouble != ""
+			if !held {
+				return ""
+			}
+			return trouble
+		}
+	}
 	return []check{
 		{cause: "store_headroom", look: func() string {
 			u := n.gate.Usage()
@@ -22,17 +34,28 @@ func (n *Node) healthChecks() []check {
 			}
 			return fmt.Sprintf("%s of %s used; delete objects or raise store.max_bytes", size(u.Bytes), size(u.MaxBytes))
 		}},
-		{cause: "inflight", look: func() string {
-			in, bound := n.inflight(), n.cfg.Limits.Inflight
-			if float64(in) <= inflightShare*float64(bound) {
-				busy = 0
+		{cause: "inflight", look: lasting(func() string {
+			a := n.admission()
+			if float64(a.Inflight) <= inflightShare*float64(a.Limits.Inflight) {
 				return ""
 			}
-			if busy++; busy < 2 { // two looks in a row are a second
+			return fmt.Sprintf("%d of %d requests in flight", a.Inflight, a.Limits.Inflight)
+		})},
+		{cause: "queue_depth", look: lasting(func() string {
+			a := n.admission()
+			if float64(a.Queued) <= queueShare*float64(a.Limits.QueueTotal) {
 				return ""
 			}
-			return fmt.Sprintf("%d of %d requests in flight", in, bound)
-		}},
+			return fmt.Sprintf("%d requests wait for a slot, %d may", a.Queued, a.Limits.QueueTotal)
+		})},
+		{cause: "shedding", look: lasting(func() string {
+			shed := n.admission().Shed()
+			before := n.seen.shed.Swap(shed)
+			if shed <= before {
+				return ""
+			}
+			return fmt.Sprintf("%d requests refused since the last look: more is offered than limits.rps and limits.inflight allow", shed-before)
+		})},
 		{cause: "bus_lag", look: func() string {
 			lagged := n.bus.Lagged()
 			before := n.seen.lagged.Swap(lagged)

@@ -132,34 +132,16 @@ func TestHeadroom(t *testing.T) {
 // More than four fifths of the slots taken for a second is a warning.
 func TestInflight(t *testing.T) {
 	t.Parallel()
-	objects := &toldStore{}
-	r := start(t, told(objects), func(c *config.Config, _ *actors.Options) { c.Limits.Inflight = 3 })
-	var ends []*io.PipeWriter
-	done := make(chan error, 3)
-	for i := range 3 {
-		body, send := io.Pipe()
-		ends = append(ends, send)
-		go func() {
-			_, _, err := r.data.Put(r.ctx(), body, store.PutOptions{Size: -1})
-			done <- err
-		}()
-		if _, err := send.Write([]byte{byte(i)}); err != nil {
-			t.Fatal(err)
-		}
-		<-objects.begun
-	}
+	objects := newBusyStore()
+	r := start(t, func(c *config.Config, o *actors.Options) { c.Limits.Inflight, o.Objects = 3, objects })
+	end := r.hold(objects, 3)
 	if a := r.ask("POST", "/put", []byte("x")); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		t.Errorf("no slot is left: %d", a.status)
 	}
-	if got := r.metric("inflight_requests", `route="/put"`); got != 3 {
-		t.Errorf("inflight_requests %v", got)
+	if got, slots := r.metric("inflight_requests", `route="/o/{addr}"`), r.metric("admission_slots"); got != 3 || slots != 3 {
+		t.Errorf("inflight_requests %v, admission_slots %v", got, slots)
 	}
 	r.degradedBy("inflight")
-	for _, send := range ends {
-		_ = send.Close()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
+	end()
 	r.put([]byte("x"))
 }

@@ -40,6 +40,7 @@ type check struct {
 type seen struct {
 	lagged  atomic.Uint64
 	corrupt atomic.Int64
+	shed    atomic.Uint64
 }
 
 // Start takes over the causes that an earlier incarnation may have left.

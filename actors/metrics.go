@@ -39,7 +39,7 @@ type Metrics struct {
 var rejections = [...]string{"413", "429", "503", "decompress", "unauth", "forbidden", "schema", "timeout", "integrity", "method"}
 
 // quotas are the reasons of a 429: the kinds of quota_exhaustions_total.
-var quotas = [...]string{"rps", "store_bytes", "mailbox_full", "mailbox_bytes", "mailbox_inflight", "mailbox_busy"}
+var quotas = [...]string{"rps", "flow_rps", "streams", "inflating", "store_bytes", "mailbox_full", "mailbox_bytes", "mailbox_inflight", "mailbox_busy"}
 
 // Bucket bounds in seconds; none is a whole number, because OpenMetrics would
 // write 1 as 1.0.
@@ -187,7 +187,10 @@ func newNodeCollector(n *Node) *nodeCollector {
 		"ready_state":                      {"2 ready, 1 degraded, 0 not ready.", nil},
 		"ready_dependency_unmet":           {"1 for each actor or cause that readiness misses.", []string{"dep"}},
 		"inflight_requests":                {"Requests that are being served.", []string{"route"}},
-		"queue_depth":                      {"Messages that wait for an actor.", []string{"queue"}},
+		"queue_depth":                      {"Messages that wait for an actor; requests that wait for a slot (admission).", []string{"queue"}},
+		"admission_slots":                  {"Slots of limits.inflight that are taken.", nil},
+		"admission_open":                   {"Requests begun and not ended, those that wait for their client among them.", nil},
+		"admission_flows":                  {"Clients that the admission knows of now.", nil},
 		"bus_lagged_total":                 {"Events lost by slow subscribers.", nil},
 		"store_bytes":                      {"Bytes that count against store.max_bytes.", nil},
 		"store_objects":                    {"Objects in the store.", nil},
@@ -241,6 +244,11 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	if n.door != nil {
 		n.door.InflightByRoute(func(route string, many int64) { gauge("inflight_requests", float64(many), route) })
 	}
+	a := n.admission()
+	gauge("queue_depth", float64(a.Queued), "admission")
+	gauge("admission_slots", float64(a.Inflight))
+	gauge("admission_open", float64(a.Open))
+	gauge("admission_flows", float64(a.Flows))
 	if n.mail != nil {
 		collectMail(n.mail.Load(), counter, gauge)
 	}

@@ -17,6 +17,7 @@ import (
 	"micronode/actors/mailbox"
 	"micronode/config"
 	httpapi "micronode/http"
+	"micronode/http/admit"
 	"micronode/kernel"
 	"micronode/store"
 )
@@ -232,11 +233,12 @@ func (n *Node) AwaitReady(ctx context.Context) error {
 	}
 }
 
-func (n *Node) inflight() int64 {
+// admission is how requests stand in line; zero without a door.
+func (n *Node) admission() admit.Stats {
 	if n.door == nil {
-		return 0
+		return admit.Stats{}
 	}
-	return n.door.Inflight()
+	return n.door.Admission()
 }
 
 // corruption is what a read that found damage leads to, on every door.

@@ -18,7 +18,7 @@ func (n *Node) ports() httpapi.Ports {
 	p := httpapi.Ports{
 		Objects: n.gate, Ready: n.wireReadiness, Plane: n.planeState, Status: n.status, Version: n.version,
 		Config: n.wireConfig, Tail: n.tail, Operator: operator{n}, Metrics: n.metrics.handler(),
-		Observe: n.observer(), Now: n.opt.Now,
+		Observe: n.observer(), Now: n.opt.Now, Mono: n.opt.Mono,
 	}
 	if n.cfg.Chaos.Enabled {
 		p.Chaos = chaos{n}
@@ -117,10 +117,18 @@ func (n *Node) status() httpapi.Status {
 func (n *Node) version() httpapi.Version {
 	return httpapi.Version{
 		Service: Service, Version: n.opt.Build.Version, GitSHA: n.opt.Build.GitSHA, BuildTS: n.opt.Build.Time, Go: runtime.Version(),
-		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled},
+		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
 		PQ:        httpapi.PQ{Mode: "off", Groups: []string{}},
-		ConfigSHA: n.loaded.SHA, ConfigVersion: configVersion, API: httpapi.API{HTTP: "v1"}, AuthMode: n.cfg.Auth.Mode,
+		ConfigSHA: n.loaded.SHA, ConfigVersion: configVersion, API: httpapi.API{HTTP: "v1", OAP: oapVersion(n.cfg.OAPAddr)}, AuthMode: n.cfg.Auth.Mode,
 	}
+}
+
+// oapVersion is the version of OAP that is spoken at an address, 0 at none.
+func oapVersion(addr string) int {
+	if addr == "" {
+		return 0
+	}
+	return 1
 }
 
 // tail subscribes to the bus for one reader of /api/v1/bus/tail.

@@ -60,17 +60,26 @@ func (n *Node) tier() *mem.Store {
 func (n *Node) doorOptions() httpapi.Options {
 	c := n.cfg
 	return httpapi.Options{
-		HTTPAddr: c.HTTPAddr, MetricsAddr: c.MetricsAddr, AllowedHosts: c.AllowedHosts,
+		HTTPAddr: c.HTTPAddr, OAPAddr: c.OAPAddr, MetricsAddr: c.MetricsAddr, AllowedHosts: c.AllowedHosts,
 		Socket: httpapi.SocketOptions{
 			Path: n.opt.SocketPath, Explicit: c.UDS.Path != "", AllowUIDs: c.UDS.AllowUIDs,
 		},
-		Limits: httpapi.Limits{
-			RPS: c.Limits.RPS, Inflight: c.Limits.Inflight,
-			MaxBodyBytes: int64(c.Limits.MaxBodyBytes), MaxObjectBytes: int64(c.Limits.MaxObjectBytes),
-			MaxConns: c.Limits.MaxConns, MaxHeaderBytes: int(c.Limits.HeaderBytes),
-			RequestTimeout: c.Limits.RequestTimeout, HeaderTimeout: c.Limits.HeaderTimeout,
-			IdleTimeout: c.Limits.IdleTimeout, MaxTTL: c.Store.MaxTTL,
-		},
-		Ports: n.ports(),
+		Limits: limitsOf(c), Fairness: fairnessOf(c), Ports: n.ports(),
 	}
+}
+
+func limitsOf(c config.Config) httpapi.Limits {
+	return httpapi.Limits{
+		RPS: c.Limits.RPS, Inflight: c.Limits.Inflight, FlowRPS: c.Fairness.RPSPerFlow,
+		QueuePerFlow: c.Fairness.QueuePerFlow, QueueTotal: c.Fairness.QueueTotal, QueueWait: c.Fairness.QueueWait,
+		MaxBodyBytes: int64(c.Limits.MaxBodyBytes), MaxObjectBytes: int64(c.Limits.MaxObjectBytes),
+		InflateRatio: c.Limits.DecompressRatio, InflateBytes: int64(c.Limits.DecompressMaxBytes),
+		MaxConns: c.Limits.MaxConns, MaxHeaderBytes: int(c.Limits.HeaderBytes),
+		RequestTimeout: c.Limits.RequestTimeout, HeaderTimeout: c.Limits.HeaderTimeout,
+		IdleTimeout: c.Limits.IdleTimeout, MaxTTL: c.Store.MaxTTL,
+	}
+}
+
+func fairnessOf(c config.Config) httpapi.Fairness {
+	return httpapi.Fairness{Weights: c.Fairness.Weights.Map(), TrustedProxies: c.TrustedProxies}
 }

@@ -27,7 +27,7 @@ func TestFaultsOfNames(t *testing.T) {
 		"reserved flag":     {config.Source{Args: map[string]string{"store.dir": "/x"}}, `flag --store-dir: store.dir: this build has no persistence; drop the flag`},
 		"set without value": {config.Source{Set: []string{"limits.rps"}}, `flag --set: takes section.key=value; as --set limits.rps=1000`},
 		"set without key":   {config.Source{Set: []string{"=5"}}, `flag --set: takes section.key=value; as --set limits.rps=1000`},
-		"set unknown":       {config.Source{Set: []string{"store.dri=hunter2"}}, `flag --set: oap_adr: unknown key; did you mean store.dir? (this build has no persistence)`},
+		"set unknown":       {config.Source{Set: []string{"store.dri=hunter2"}}, `flag --set: store.dri: unknown key; did you mean store.dir? (this build has no persistence)`},
 		"flag and set": {
 			config.Source{Args: map[string]string{"log.level": "warn"}, Set: []string{"log.level=info"}},
 			`flag --set: log.level: differs from --log; give one of the two`,

@@ -42,7 +42,7 @@ func (s *server) orders() []*route {
 }
 
 func (s *server) orderRoute(pattern string, c class, o order) *route {
-	return &route{pattern: pattern, verbs: []verb{{http.MethodPost, c, timed, func(ctx context.Context, w *reply, r *http.Request) error {
+	return &route{pattern: pattern, verbs: []verb{{method: http.MethodPost, class: c, timed: true, do: func(ctx context.Context, w *reply, r *http.Request) error {
 		s.ordered.begin()
 		defer s.ordered.end()
 		asked, done, err := s.carryOut(ctx, w, r, o)
@@ -62,7 +62,7 @@ func (s *server) carryOut(ctx context.Context, w *reply, r *http.Request, o orde
 	if w.plane != planeOperator {
 		return Order{}, Done{}, refuse(ErrForbidden, "Orders are taken on the operator socket only. Use it: ronctl --socket PATH; its path is in the node's first lines and in GET /api/v1/status.")
 	}
-	asked, err := readOrder(w, r, s.limits.RequestTimeout)
+	asked, err := readOrder(w, r, s.limits().RequestTimeout)
 	if err != nil {
 		return Order{}, Done{}, err
 	}

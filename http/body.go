@@ -6,22 +6,30 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 )
 
 // slicedBody reads a request's body. Each 64 KiB must arrive within the request
 // timeout, however long the whole is; how it ended badly is kept in err.
 type slicedBody struct {
-	src     io.Reader
+	intake
+	r       *http.Request
 	w       *reply
 	timeout time.Duration
-	left    int   // of the current slice
 	err     error // a refusal, once the body broke
 	whole   bool  // read to its end
 }
 
 func newSlicedBody(w *reply, r *http.Request, timeout time.Duration) *slicedBody {
-	return &slicedBody{src: r.Body, w: w, timeout: timeout}
+	return &slicedBody{r: r, w: w, timeout: timeout}
+}
+
+// asking makes the body ask for the right to work. Where nobody charges what it
+// keeps, unread counts it.
+func (b *slicedBody) asking(unread *atomic.Int64) *slicedBody {
+	b.ctx, b.place, b.unread = b.r.Context(), &b.w.place, unread
+	return b
 }
 
 // Read implements io.Reader.
@@ -29,24 +37,37 @@ func (b *slicedBody) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err
 	}
-	if b.left == 0 {
-		b.left = sliceBytes
-		b.w.conn.become(connBody)
-		b.setDeadline(b.w.conn.set.now().Add(b.timeout))
+	if !b.whole {
+		if b.left == 0 {
+			if b.err = b.begin(); b.err != nil {
+				return 0, b.err
+			}
+		}
+		p = p[:min(len(p), b.left)]
 	}
-	n, err := b.src.Read(p[:min(len(p), b.left)])
-	b.left -= n
+	n, err := b.r.Body.Read(p)
 	b.w.in += int64(n)
-	switch {
-	case err == nil:
-		return n, nil
-	case errors.Is(err, io.EOF):
-		b.finish()
-		return n, io.EOF
-	default:
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = bodyError(err)
 		return n, b.err
 	}
+	if err != nil || b.read+int64(n) == b.r.ContentLength {
+		b.finish()
+	}
+	if b.err = b.took(n, b.whole); b.err != nil {
+		return 0, b.err
+	}
+	return n, err
+}
+
+// begin waits for the next slice.
+func (b *slicedBody) begin() error {
+	if err := b.next(); err != nil {
+		return err
+	}
+	b.w.conn.become(connBody)
+	b.setDeadline(b.w.conn.set.now().Add(b.timeout))
+	return nil
 }
 
 // finish says that the body is whole. net/http takes the deadline off itself

@@ -28,6 +28,7 @@ type conn struct {
 	since   atomic.Int64 // unix ns: since when it waits without a complete request
 	haste   atomic.Int64 // ns that a write may take; 0: the set's timeout
 	framing framing      // of what is read
+	flow    flowMemo
 
 	// Of the goroutine that serves the connection alone.
 	begun int64    // requests that reached the handler
@@ -91,7 +92,7 @@ func (c *conn) answered() {
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
 		end := min(n+sliceBytes, len(p))
-		if err = c.Conn.SetWriteDeadline(c.set.now().Add(c.set.timeout)); err != nil {
+		if err = c.Conn.SetWriteDeadline(c.set.now().Add(time.Duration(c.set.timeout.Load()))); err != nil {
 			return n, err
 		}
 		if haste := c.haste.Load(); haste != 0 { // looked at after the deadline is set: hurry may come between

@@ -16,7 +16,7 @@ import (
 type connSet struct {
 	max     int
 	now     func() time.Time
-	timeout time.Duration // of one write of 64 KiB
+	timeout atomic.Int64  // ns, of one write of 64 KiB
 	kick    chan struct{} // holds one token: something may have changed
 	parked  atomic.Int64  // long polls that wait
 
@@ -27,7 +27,16 @@ type connSet struct {
 }
 
 func newConnSet(limit int, timeout time.Duration, now func() time.Time) *connSet {
-	return &connSet{max: limit, now: now, timeout: timeout, kick: make(chan struct{}, 1), all: map[*conn]struct{}{}}
+	s := &connSet{max: limit, now: now, kick: make(chan struct{}, 1), all: map[*conn]struct{}{}}
+	s.timeout.Store(int64(timeout))
+	return s
+}
+
+// configure sets another bound; who is beyond it stays until others want in.
+func (s *connSet) configure(limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max = limit
 }
 
 // add takes a connection in. At the bound, the one that has waited longest

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"micronode/http/admit"
 )
 
 // Door owns the listeners and all that is served on them. It outlives whoever
@@ -15,7 +17,8 @@ import (
 type Door struct {
 	server *server
 	data   *plane
-	planes []*plane // in the order in which they close: data, operator, metrics last
+	client []*plane // those that a drain ends: data, OAP
+	planes []*plane // in the order in which they close: data, OAP, operator, metrics last
 	failed chan error
 	loops  sync.WaitGroup
 
@@ -30,11 +33,20 @@ func NewDoor(o Options) (*Door, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := newServer(o)
+	s, err := newServer(o)
+	if err != nil {
+		return nil, err
+	}
 	d := &Door{server: s}
 	d.data = newPlane(planeData, s, o.Limits.MaxConns)
 	d.data.bind = rebindTCP(o.HTTPAddr)
-	d.planes = append(d.planes, d.data)
+	d.client = append(d.client, d.data)
+	if o.OAPAddr != "" {
+		p := newOAPPlane(s, o.Limits.MaxConns)
+		p.bind = rebindTCP(o.OAPAddr)
+		d.client = append(d.client, p)
+	}
+	d.planes = append(d.planes, d.client...)
 	if o.Socket.Path != "" {
 		p := newPlane(planeOperator, s, operatorConns)
 		p.peer = peerCheck(o.Socket.AllowUIDs)
@@ -224,3 +236,29 @@ func (d *Door) Conns() int64 {
 	}
 	return n
 }
+
+// Configure puts other limits and other shares into force, for what begins from
+// now on: rates, slots, lines and weights, sizes of bodies, the number of
+// connections and the request timeout. Header and idle timeouts and the size of
+// headers stay as they were at the start. On an error nothing changes.
+func (d *Door) Configure(l Limits, f Fairness) error {
+	sharing, err := newFlows(f)
+	if err != nil {
+		return err
+	}
+	l = l.withDefaults()
+	s := d.server
+	s.flows.Store(sharing)
+	s.inForce.Store(&l)
+	s.data.Configure(l.gate())
+	for _, p := range d.client {
+		p.set.configure(l.MaxConns)
+	}
+	for _, p := range d.planes {
+		p.set.timeout.Store(int64(l.RequestTimeout))
+	}
+	return nil
+}
+
+// Admission is how the data plane's requests stand in line.
+func (d *Door) Admission() admit.Stats { return d.server.data.Stats() }

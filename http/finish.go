@@ -23,7 +23,7 @@ func (f *face) refuse(w *reply, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	if w.unread {
-		w.leaveBody(r, f.limits.RequestTimeout)
+		w.leaveBody(r, f.limits().RequestTimeout)
 	}
 	k := w.writeProblem(err)
 	f.rejected(k)
@@ -70,7 +70,7 @@ func (f *face) recovered(w *reply, r *http.Request, v any) bool {
 	}
 	w.lastOnConnection()
 	if w.unread {
-		w.leaveBody(r, f.limits.RequestTimeout)
+		w.leaveBody(r, f.limits().RequestTimeout)
 	}
 	w.writeProblem(ErrInternal)
 	return false

@@ -21,9 +21,9 @@ func (s *server) get(ctx context.Context, w *reply, r *http.Request) error {
 	}
 	defer blob.Close()
 
-	v := view{info: blob.Info()}
+	v := view{r: r, info: blob.Info()}
 	v.etag = `"` + v.info.Address.String() + `"`
-	if err := v.choose(r); err != nil {
+	if err := v.choose(); err != nil {
 		w.describe(&v)
 		w.Header()["Content-Range"] = []string{"bytes */" + strconv.FormatInt(v.info.Size, 10)}
 		return err
@@ -38,6 +38,7 @@ func (s *server) get(ctx context.Context, w *reply, r *http.Request) error {
 
 // view is the part of an object that a request asks for.
 type view struct {
+	r      *http.Request
 	info   store.Info
 	etag   string
 	status int
@@ -45,7 +46,8 @@ type view struct {
 }
 
 // choose weighs the conditions in the order of RFC 9110 §13.2.2.
-func (v *view) choose(r *http.Request) error {
+func (v *view) choose() error {
+	r := v.r
 	v.status, v.n = http.StatusOK, v.info.Size
 	if match := r.Header["If-Match"]; match != nil && !etagListed(match, v.etag, false) {
 		return ErrPrecondition
@@ -105,10 +107,13 @@ func contentRange(off, n, size int64) string {
 }
 
 // lateHeader begins the answer with the first verified bytes, so that damage
-// found before them can still be told.
+// found before them can still be told. While the client takes them it holds no
+// slot: one is asked for again to verify the next.
 type lateHeader struct {
+	r      *http.Request
 	w      *reply
 	status int
+	left   int64
 }
 
 // Write implements io.Writer.
@@ -116,13 +121,22 @@ func (l *lateHeader) Write(p []byte) (int, error) {
 	if l.w.status == 0 {
 		l.w.WriteHeader(l.status)
 	}
-	return l.w.Write(p)
+	if l.left -= int64(len(p)); l.left <= 0 {
+		l.w.place.leave()
+		return l.w.Write(p)
+	}
+	l.w.place.park()
+	n, err := l.w.Write(p)
+	if err == nil {
+		err = l.w.place.work(l.r.Context(), 1)
+	}
+	return n, err
 }
 
 // sendBlob sends verified bytes. What goes wrong after the first of them cuts
 // the connection: an answer is never completed short.
 func (s *server) sendBlob(ctx context.Context, w *reply, blob store.Blob, v *view) error {
-	sent, err := blob.WriteRange(ctx, &lateHeader{w, v.status}, v.off, v.n)
+	sent, err := blob.WriteRange(ctx, &lateHeader{v.r, w, v.status, v.n}, v.off, v.n)
 	switch {
 	case err != nil && w.status == 0:
 		return err

@@ -46,7 +46,8 @@ func (s *server) readMailbox(w *reply, r *http.Request, use func(raw []byte) err
 	buf := s.buffers.get()
 	defer s.buffers.put(buf)
 	buf.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, sliceBytes))) // more only as it comes
-	body := newSlicedBody(w, r, s.limits.RequestTimeout)
+	body := newSlicedBody(w, r, s.limits().RequestTimeout).asking(&s.unread)
+	defer body.close()
 	_, err := buf.ReadFrom(io.LimitReader(body, maxMailboxBody+1))
 	w.unread = !body.whole
 	switch {
@@ -64,7 +65,7 @@ func bodyTooLarge() error {
 
 // timely bounds the work that follows a body.
 func (s *server) timely(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.limits.RequestTimeout)
+	return context.WithTimeout(ctx, s.limits().RequestTimeout)
 }
 
 // writeBytes answers with a body that was made by hand, in one piece.

@@ -26,6 +26,7 @@ const maxNamed = 64
 type reader struct {
 	dec   *jsontext.Decoder
 	raw   []byte
+	verb  bool   // the object names a verb of OAP, too
 	shape string // an example of what the path takes
 	at    string // "" or "Item 3: ", in front of every complaint
 	fault error  // the first of the current item
@@ -99,6 +100,12 @@ func (r *reader) object(known string, member func(name string) (bool, error)) er
 			return nil
 		}
 		name := tok.String()
+		if r.verb && name == "op" { // found before
+			if _, err := r.text(name); err != nil {
+				return err
+			}
+			continue
+		}
 		if ok, err := member(name); err != nil {
 			return err
 		} else if !ok {

@@ -87,7 +87,7 @@ func (s *server) recvLater(ctx context.Context, w *reply, want wanted) ([]mbox.D
 	defer parked.Add(-1)
 	patience, cancel := context.WithTimeout(w.ending, want.wait)
 	defer cancel()
-	ctx, stop := context.WithTimeout(ctx, want.wait+s.limits.RequestTimeout) // a queue that does not answer
+	ctx, stop := context.WithTimeout(ctx, want.wait+s.limits().RequestTimeout) // a queue that does not answer
 	defer stop()
 	return s.recvParked(ctx, patience, w, want)
 }
@@ -96,7 +96,7 @@ func (s *server) recvLater(ctx context.Context, w *reply, want wanted) ([]mbox.D
 // requests in flight, and a connection that may have to make room. What comes for
 // a client whose connection did goes back.
 func (s *server) recvParked(ctx, patience context.Context, w *reply, want wanted) ([]mbox.Delivery, error) {
-	w.slot.leave()
+	w.place.leave()
 	s.inflight.Add(-1)
 	defer s.inflight.Add(1)
 	w.conn.become(connParked)

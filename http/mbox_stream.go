@@ -28,7 +28,7 @@ func (s *server) mboxStream(ctx context.Context, w *reply, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	w.slot.leave()
+	w.place.leave()
 	h := w.Header()
 	h["Content-Type"], h["Cache-Control"] = []string{TypeNDJSON}, headerNoStore
 	h.Set("X-Accel-Buffering", "no")

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"micronode/http/oap"
 )
 
 // headerSlop is what net/http reads beyond MaxHeaderBytes before it refuses.
@@ -17,7 +19,9 @@ const headerSlop = 4096
 type plane struct {
 	name string
 	face *face
-	http *http.Server
+	http *http.Server // nil: the plane speaks OAP
+	oap  *oap.Server
+	base context.Context // of every request
 	set  *connSet
 	bind func(context.Context) (net.Listener, error) // for the first time, or again after it died
 	peer func(*conn)                                 // marks connections as they are accepted
@@ -38,17 +42,17 @@ func newPlane(name string, s *server, maxConns int) *plane {
 	base, cancel := context.WithCancel(context.Background())
 	ending, end := context.WithCancel(base)
 	p := &plane{
-		cancel: cancel,
-		name:   name, face: &face{server: s, plane: name, ending: ending, end: end}, peer: func(*conn) {},
-		set: newConnSet(maxConns, s.limits.RequestTimeout, s.ports.Now),
+		cancel: cancel, base: base,
+		name: name, face: &face{server: s, plane: name, ending: ending, end: end}, peer: func(*conn) {},
+		set: newConnSet(maxConns, s.limits().RequestTimeout, s.ports.Now),
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	p.http = &http.Server{
 		Handler: p.face, Protocols: &protocols, DisableGeneralOptionsHandler: true,
-		ReadHeaderTimeout: s.limits.HeaderTimeout,
-		IdleTimeout:       s.limits.IdleTimeout,
-		MaxHeaderBytes:    max(1, s.limits.MaxHeaderBytes-headerSlop),
+		ReadHeaderTimeout: s.limits().HeaderTimeout,
+		IdleTimeout:       s.limits().IdleTimeout,
+		MaxHeaderBytes:    max(1, s.limits().MaxHeaderBytes-headerSlop),
 		ConnState:         onState, ConnContext: withConn,
 		BaseContext: func(net.Listener) context.Context { return base },
 		ErrorLog:    log.New(lineHook{s.ports.Observe.Log}, "", 0),
@@ -90,7 +94,11 @@ func (p *plane) serve(ln *listener) (err error) {
 		}
 		ln.pending.Wait() // goodbyes are short
 	}()
-	err = p.http.Serve(ln)
+	if p.oap != nil {
+		err = p.serveOAP(ln)
+	} else {
+		err = p.http.Serve(ln)
+	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, errDrained) {
 		return nil
 	}

@@ -27,7 +27,10 @@ type Ports struct {
 	Chaos    Chaos   // nil: chaos is off and its routes do not exist
 	Metrics  http.Handler
 	Observe  Observer
-	Now      func() time.Time // the wall clock: deadlines of connections hang on it
+	// Mono is a clock that never goes back, which rates and waits in line hang on;
+	// nil: the machine's.
+	Mono func() time.Duration
+	Now  func() time.Time // the wall clock: deadlines of connections hang on it
 }
 
 // TailQuery selects events of the bus (contract §10). Empty fields select all.

@@ -23,11 +23,15 @@ var (
 	ErrEncoding       = errors.New("unsupported encoding")  // 415
 	ErrRange          = errors.New("range not satisfiable") // 416
 	ErrRateLimited    = errors.New("rate limited")          // 429
+	ErrFlowLimited    = errors.New("quota used up")         // 429
 	ErrInternal       = errors.New("internal error")        // 500
 	ErrOverload       = errors.New("overloaded")            // 503
 	ErrDeadline       = errors.New("deadline passed")       // 503: the node was too slow
 	ErrNotSupported   = errors.New("not supported")         // 501
 	ErrMailboxBusy    = errors.New("mailbox busy")          // 429
+	ErrInflated       = errors.New("inflates too far")      // 413
+	ErrStreams        = errors.New("too many exchanges")    // 429
+	ErrInflating      = errors.New("too much to inflate")   // 429
 	errBodyCut        = errors.New("body cut short")        // 400
 )
 
@@ -86,8 +90,10 @@ var kinds = [...]kind{
 		"If-Match does not name this object's ETag.", false},
 	{store.ErrTooLarge, 413, "too_large", "too_large", "413", "Too large",
 		"The body is larger than this node takes; nothing was stored.", false},
+	{ErrInflated, 413, "too_large", "decompress", "decompress", "Inflates too far",
+		"The body inflates beyond limits.decompress_ratio times its compressed bytes, or beyond limits.decompress_max_bytes; nothing was stored. Send it plain.", false},
 	{ErrEncoding, 415, "unsupported_encoding", "encoding", "schema", "Unsupported encoding",
-		"This node takes no Content-Encoding; send the plain bytes.", false},
+		"This body is not in a Content-Encoding that is taken here: /put takes one of gzip, deflate and zstd, never two; the rest takes none. Send it so, or plain.", false},
 	{ErrRange, 416, "range_not_satisfiable", "range", "", "Range not satisfiable",
 		"The range lies outside the object; Content-Range says how long it is.", false},
 	{store.ErrMismatch, 422, "integrity_fail", "mismatch", "integrity", "Bytes do not match",
@@ -96,6 +102,12 @@ var kinds = [...]kind{
 		"The stored bytes no longer match their address and were not sent. Put the object again to heal it.", false},
 	{ErrRateLimited, 429, "quota_exhausted", "rps", "429", "Too many requests",
 		"The node takes limits.rps requests a second. Wait for Retry-After, then send again.", true},
+	{ErrFlowLimited, 429, "quota_exhausted", "flow_rps", "429", "Quota used up",
+		"This client has had its share: fairness.rps_per_flow requests a second. Wait for Retry-After, then send again.", true},
+	{ErrStreams, 429, "quota_exhausted", "streams", "429", "Too many exchanges",
+		"This connection has as many exchanges under way as HELLO's max_inflight allows. Finish some, then send again.", true},
+	{ErrInflating, 429, "quota_exhausted", "inflating", "429", "Too much to inflate",
+		"As many compressed bodies as the node inflates at a time are under way. Wait for Retry-After, or send the body plain.", true},
 	{store.ErrFull, 429, "quota_exhausted", "store_bytes", "429", "Store full",
 		"The store holds as much as store.max_bytes allows and evicts nothing. Delete objects or raise the bound, then send again.", true},
 	{mbox.ErrFull, 429, "quota_exhausted", "mailbox_full", "429", "Mailbox full",
@@ -115,7 +127,7 @@ var kinds = [...]kind{
 	{store.ErrReadOnly, 503, "not_ready", "read_only", "503", "Read-only for now",
 		"Reads go on, writes are refused until the cause is gone. GET /readyz?verbose names it; wait for Retry-After, then send again.", true},
 	{ErrOverload, 503, "not_ready", "overload", "503", "Overloaded",
-		"All slots are taken. Wait for Retry-After, then send again.", true},
+		"All slots of limits.inflight are taken, and the line before them is full or too slow. Wait for Retry-After, then send again.", true},
 	{ErrDeadline, 503, "not_ready", "deadline", "timeout", "The node was too slow",
 		"The node did not finish within limits.request_timeout. Look at GET /api/v1/status before sending again.", true},
 	{context.DeadlineExceeded, 503, "not_ready", "deadline", "timeout", "The node was too slow",

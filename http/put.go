@@ -2,24 +2,35 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"micronode/http/inflate"
 	"micronode/store"
 )
 
 // put stores the body: POST and PUT /put (contract §2).
 func (s *server) put(ctx context.Context, w *reply, r *http.Request) error {
-	opt, err := s.putOptions(r)
+	opt, coding, err := s.putOptions(r)
 	if err != nil {
 		return err
 	}
-	body := newSlicedBody(w, r, s.limits.RequestTimeout)
-	info, created, err := s.ports.Objects.Put(ctx, body, opt)
+	unread := &s.unread
+	if opt.Size < 0 { // the store charges what has no length as it comes
+		unread = nil
+	}
+	body := newSlicedBody(w, r, s.limits().RequestTimeout).asking(unread)
+	defer body.close()
+	info, created, err := s.putPlain(ctx, body, coding, opt)
 	w.unread = !body.whole
+	if body.err != nil { // says it better than what was made of it
+		err = body.err
+	}
 	if err != nil {
 		return s.putError(err, opt)
 	}
@@ -29,29 +40,62 @@ func (s *server) put(ctx context.Context, w *reply, r *http.Request) error {
 	return nil
 }
 
+// putPlain stores a body, inflated under both bounds where it is compressed.
+func (s *server) putPlain(ctx context.Context, body io.Reader, coding string, opt store.PutOptions) (store.Info, bool, error) {
+	if coding == "" {
+		return s.ports.Objects.Put(ctx, body, opt)
+	}
+	l := s.limits()
+	plain, err := s.inflate.NewReader(ctx, body, coding, inflate.Bounds{Ratio: l.InflateRatio, MaxBytes: l.InflateBytes})
+	if err != nil {
+		return store.Info{}, false, inflateError(err)
+	}
+	defer plain.Close()
+	info, created, err := s.ports.Objects.Put(ctx, plain, opt)
+	return info, created, inflateError(err)
+}
+
+// inflateError puts the guard's errors into the door's words.
+func inflateError(err error) error {
+	switch {
+	case errors.Is(err, inflate.ErrBound):
+		return ErrInflated
+	case errors.Is(err, inflate.ErrCorrupt):
+		return refuse(ErrBadRequest, "The body is not what its Content-Encoding says, or ends too early, or goes on behind its end; nothing was stored.")
+	case errors.Is(err, inflate.ErrCoding):
+		return ErrEncoding
+	case errors.Is(err, inflate.ErrBusy):
+		return ErrInflating
+	}
+	return err
+}
+
 // putOptions checks all that can be checked before the first byte of the body.
-func (s *server) putOptions(r *http.Request) (store.PutOptions, error) {
-	opt := store.PutOptions{Size: r.ContentLength, MaxSize: s.limits.MaxBodyBytes}
-	if err := checkEncoding(r.Header); err != nil {
-		return opt, err
+func (s *server) putOptions(r *http.Request) (opt store.PutOptions, coding string, err error) {
+	l := s.limits()
+	opt = store.PutOptions{Size: r.ContentLength, MaxSize: l.MaxBodyBytes}
+	if coding, err = inflate.Coding(r.Header["Content-Encoding"]); err != nil {
+		return opt, "", inflateError(err)
 	}
-	var err error
 	if opt.Expect, err = expectedAddress(r.Header); err != nil {
-		return opt, err
+		return opt, "", err
 	}
-	if opt.TTL, err = timeToLive(r.Header, s.limits.MaxTTL); err != nil {
-		return opt, err
+	if opt.TTL, err = timeToLive(r.Header, l.MaxTTL); err != nil {
+		return opt, "", err
 	}
 	switch {
 	case r.ContentLength < 0:
-		opt.MaxSize = s.limits.MaxObjectBytes
-	case r.ContentLength > s.limits.MaxBodyBytes:
-		return opt, refuse(store.ErrTooLarge, fmt.Sprintf("A body with Content-Length may have %d bytes, this one announces %d. "+
-			"Send it with Transfer-Encoding: chunked, which takes up to %d.", s.limits.MaxBodyBytes, r.ContentLength, s.limits.MaxObjectBytes))
+		opt.MaxSize = l.MaxObjectBytes
+	case r.ContentLength > l.MaxBodyBytes:
+		return opt, "", refuse(store.ErrTooLarge, fmt.Sprintf("A body with Content-Length may have %d bytes, this one announces %d. "+
+			"Send it with Transfer-Encoding: chunked, which takes up to %d.", l.MaxBodyBytes, r.ContentLength, l.MaxObjectBytes))
 	case r.ContentLength == 0 && r.ProtoMajor == 1 && len(r.TransferEncoding) == 0 && len(r.Header["Content-Length"]) == 0:
-		return opt, ErrLengthRequired
+		return opt, "", ErrLengthRequired
 	}
-	return opt, nil
+	if coding != "" {
+		opt.Size, opt.MaxSize = -1, min(l.InflateBytes, l.MaxObjectBytes)
+	}
+	return opt, coding, nil
 }
 
 func (s *server) putError(err error, opt store.PutOptions) error {
@@ -65,12 +109,7 @@ func (s *server) putError(err error, opt store.PutOptions) error {
 // writeStored answers a put: 201, or 200 when the bytes were there already.
 func (w *reply) writeStored(info store.Info, created bool) {
 	addr := info.Address.String()
-	body := make([]byte, 0, 128)
-	body = append(body, `{"address":"`...)
-	body = append(body, addr...)
-	body = append(body, `","size":`...)
-	body = strconv.AppendInt(body, info.Size, 10)
-	body = append(body, "}\n"...)
+	body := append(appendStored(make([]byte, 0, 128), addr, info.Size), '\n')
 
 	values := [...]string{"/o/" + addr, `"` + addr + `"`, strconv.Itoa(len(body))}
 	h := w.Header()
@@ -82,6 +121,14 @@ func (w *reply) writeStored(info store.Info, created bool) {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that left is seen in the exchange
+}
+
+// appendStored appends a [Stored].
+func appendStored(b []byte, addr string, size int64) []byte {
+	b = append(b, `{"address":"`...)
+	b = append(b, addr...)
+	b = append(b, `","size":`...)
+	return append(strconv.AppendInt(b, size, 10), '}')
 }
 
 // checkEncoding refuses what would have to be inflated first.

@@ -74,7 +74,7 @@ func retryAfter(k *kind, after time.Duration) time.Duration {
 	case k.err == store.ErrFull:
 		base = retryFull
 	}
-	if k.status == http.StatusTooManyRequests {
+	if k.status == http.StatusTooManyRequests || k.err == ErrOverload {
 		base += rand.N(base/2 + 1)
 	}
 	return base

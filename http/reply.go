@@ -36,7 +36,7 @@ type reply struct {
 	last    *atomic.Bool    // every answer of the plane is the last on its connection
 	owed    *atomic.Int64   // counts this request, until nil: then its end cuts nothing
 	ending  context.Context // ends when the plane drains
-	slot    slot
+	place   place
 }
 
 // unowe says that a drain may end this request at any time, as it does a tail.

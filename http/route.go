@@ -44,6 +44,8 @@ type verb struct {
 	class  class
 	timed  bool
 	do     handler
+	body   bool // the handler reads the body: what comes slowly asks for no slot before it is there
+	cost   int  // of admission, in quanta of 64 KiB and one; 0: one
 }
 
 // route is one pattern with its methods. HEAD goes with GET.
@@ -58,14 +60,14 @@ type route struct {
 // routes is the whole table. A route whose port is nil does not exist.
 func (s *server) routes() []*route {
 	one := func(pattern, method string, c class, timed bool, do handler) *route {
-		return &route{pattern: pattern, verbs: []verb{{method, c, timed, do}}}
+		return &route{pattern: pattern, verbs: []verb{{method: method, class: c, timed: timed, do: do}}}
 	}
 	all := []*route{
 		{pattern: "/put", verbs: []verb{
-			{http.MethodPost, classWrite, streaming, s.put}, {http.MethodPut, classWrite, streaming, s.put},
+			{method: http.MethodPost, class: classWrite, do: s.put, body: true}, {method: http.MethodPut, class: classWrite, do: s.put, body: true},
 		}},
 		{pattern: objectPattern, verbs: []verb{
-			{http.MethodGet, classRead, streaming, s.get}, {http.MethodDelete, classWrite, timed, s.remove},
+			{method: http.MethodGet, class: classRead, do: s.get, cost: 2}, {method: http.MethodDelete, class: classWrite, timed: true, do: s.remove},
 		}},
 		one("/o", http.MethodGet, classRead, timed, s.list),
 		one("/healthz", http.MethodGet, classHealth, streaming, s.healthz),
@@ -93,7 +95,7 @@ func (s *server) mailboxRoutes() []*route {
 		return nil
 	}
 	one := func(pattern, method string, c class, do handler) *route {
-		return &route{pattern: pattern, plane: planeMailbox, verbs: []verb{{method, c, streaming, do}}}
+		return &route{pattern: pattern, plane: planeMailbox, verbs: []verb{{method: method, class: c, do: do, body: method == http.MethodPost}}}
 	}
 	return []*route{
 		one("/mbox/send", http.MethodPost, classWrite, s.mboxSend),

@@ -5,6 +5,10 @@ import (
 	"context"
 	"net/http"
 	"sync/atomic"
+	"time"
+
+	"micronode/http/admit"
+	"micronode/http/inflate"
 )
 
 // Planes of the door.
@@ -17,35 +21,56 @@ const (
 // server is what all planes share: routes, limits and ports.
 type server struct {
 	ports     Ports
-	limits    Limits
+	inForce   atomic.Pointer[Limits]
+	flows     atomic.Pointer[flows]
 	hosts     hostCheck
 	cross     *http.CrossOriginProtection
 	table     *routeTable
+	apps      oapApps // of OAP
+	inflate   *inflate.Guard
 	tails     *tails
 	streams   *tails // of the mailbox
 	buffers   buffers
 	polls     underway // that wait, or have just waited
 	maxParked int64    // of them, on each plane
 	ordered   underway
-	data      admission // objects on TCP
-	admin     admission // the admin API on TCP
-	operator  admission // everything but health and tails on the operator socket
-	ownPlane  bool      // metrics have a listener of their own
+	data      *admit.Gate  // objects and mailbox on TCP
+	admin     *slots       // the admin API on TCP
+	operator  *slots       // everything but health and tails on the operator socket
+	unread    atomic.Int64 // bytes of bodies under way that nobody has charged
+	ownPlane  bool         // metrics have a listener of their own
 	inflight  atomic.Int64
 }
 
-func newServer(o Options) *server {
+func newServer(o Options) (*server, error) {
+	sharing, err := newFlows(o.Fairness)
+	if err != nil {
+		return nil, err
+	}
+	mono := o.Ports.Mono
+	if mono == nil {
+		began := time.Now()
+		mono = func() time.Duration { return time.Since(began) }
+	}
 	s := &server{
-		ports: o.Ports, limits: o.Limits, hosts: newHostCheck(o.AllowedHosts), tails: newTails("tail", maxTails), streams: newTails("stream", maxStreams), maxParked: maxParked,
-		cross:    http.NewCrossOriginProtection(),
-		data:     newSlots(o.Limits.Inflight, o.Limits.RPS),
-		admin:    newSlots(operatorInflight, 0),
-		operator: newSlots(operatorInflight, 0),
+		ports: o.Ports, hosts: newHostCheck(o.AllowedHosts), tails: newTails("tail", maxTails), streams: newTails("stream", maxStreams), maxParked: maxParked,
+		cross: http.NewCrossOriginProtection(), inflate: inflate.NewGuard(),
+		data:     admit.NewGate(o.Limits.gate(), mono),
+		admin:    newSlots(operatorInflight),
+		operator: newSlots(operatorInflight),
 		ownPlane: o.MetricsAddr != "",
 	}
 	s.table = newRouteTable(s.routes())
-	return s
+	if s.apps = s.oapApps(); o.OAPAddr != "" {
+		s.table.all = append(s.table.all, s.apps.routes()...)
+	}
+	s.inForce.Store(&o.Limits)
+	s.flows.Store(sharing)
+	return s, nil
 }
+
+// limits are those in force now.
+func (s *server) limits() *Limits { return s.inForce.Load() }
 
 // face is the server as one plane shows it.
 type face struct {
@@ -80,7 +105,7 @@ func (f *face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		f.refuse(w, r, err)
 	} else if w.unread {
-		w.leaveBody(r, f.limits.RequestTimeout)
+		w.leaveBody(r, f.limits().RequestTimeout)
 	}
 }
 
@@ -104,16 +129,15 @@ func (f *face) answer(ctx context.Context, w *reply, r *http.Request, rt *route)
 		return err
 	}
 	if w.unread && v.class != classWrite && v.class != classConsume && v.class != classOrder && v.class != classChaos {
-		w.readOver(r, f.limits.RequestTimeout)
+		w.readOver(r, f.limits().RequestTimeout)
 	}
-	w.slot = slot{at: f.admissionOf(v.class)}
-	if err := w.slot.enter(f.ports.Now()); err != nil {
+	defer w.place.leave()
+	if err := f.admit(ctx, w, r, v); err != nil {
 		return err
 	}
-	defer w.slot.leave()
 	if v.timed {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, f.limits.RequestTimeout)
+		ctx, cancel = context.WithTimeout(ctx, f.limits().RequestTimeout)
 		defer cancel()
 	}
 	return v.do(ctx, w, r)
@@ -166,15 +190,30 @@ func (f *face) checkClass(rt *route, c class) error {
 	return nil
 }
 
-func (f *face) admissionOf(c class) admission {
-	switch {
+// admit finds the request's place. Where the handler reads a body, the right to
+// work is asked for when there is work to do: see [slicedBody].
+func (f *face) admit(ctx context.Context, w *reply, r *http.Request, v *verb) error {
+	cost := 1
+	switch c := v.class; {
 	case c == classHealth, c == classMetrics, c == classTail:
-		return free{}
+		return nil
 	case f.plane == planeOperator:
-		return f.operator
+		w.place.own = f.operator
 	case c == classRead, c == classWrite, c == classConsume:
-		return f.data
+		w.place.fair = f.data
+		kind := admit.Read
+		if c == classWrite {
+			kind = admit.Write
+		}
+		if err := w.place.begin(f.flows.Load().flowOf(w.conn, r), kind); err != nil {
+			return err
+		}
+		cost = v.cost
 	default:
-		return f.admin
+		w.place.own = f.admin
 	}
+	if v.body && w.unread && r.Header["Expect"] == nil {
+		return nil
+	}
+	return w.place.work(ctx, max(1, cost))
 }

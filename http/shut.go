@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -20,28 +21,44 @@ func (d *Door) Drain(ctx context.Context) (cut int64, err error) {
 		d.mu.Unlock()
 		return 0, errClosed
 	}
-	p := d.data
-	var ln *listener // to be drained, by the first call
+	var lns []*listener // to be drained, by the first call
 	if d.drained.IsZero() {
 		d.drained = d.server.ports.Now()
-		p.face.draining.Store(true)
-		d.server.tails.end(planeData, tailSettle)
-		d.server.streams.end(planeData, tailSettle)
-		p.face.end()
-		p.ending = true
-		if ln = p.ln; ln != nil && p.loop == nil {
-			d.accept(p) // for the backlog
+		for _, p := range d.client {
+			if ln := d.beginDrain(p); ln != nil {
+				lns = append(lns, ln)
+			}
 		}
 	}
-	began, loop := d.drained, p.loop
+	began := d.drained
+	loops := make([]chan struct{}, len(d.client))
+	for i, p := range d.client {
+		loops[i] = p.loop
+	}
 	d.mu.Unlock()
-	if ln != nil {
+	for _, ln := range lns {
 		ln.drain()
 	}
-	if err = p.drained(ctx, loop, began); err != nil {
-		cut = d.cut(p)
+	for i, p := range d.client {
+		if fault := p.drained(ctx, loops[i], began); fault != nil {
+			cut += d.cut(p)
+			err = cmp.Or(err, fault)
+		}
 	}
 	return cut, err
+}
+
+// beginDrain is called with mu held; it returns the listener that is to be drained.
+func (d *Door) beginDrain(p *plane) *listener {
+	p.face.draining.Store(true)
+	d.server.tails.end(p.name, tailSettle)
+	d.server.streams.end(p.name, tailSettle)
+	p.face.end()
+	p.ending = true
+	if p.ln != nil && p.loop == nil {
+		d.accept(p) // for the backlog
+	}
+	return p.ln
 }
 
 // drained waits for the accept loop and the last connection.
@@ -68,6 +85,7 @@ func (d *Door) Close(ctx context.Context) (aborted int64, err error) {
 	}
 	d.closed = true
 	d.mu.Unlock()
+	defer d.server.data.Close()
 	d.settle(ctx)
 	for _, p := range d.planes {
 		aborted += d.cut(p)
@@ -121,7 +139,9 @@ func (d *Door) cut(p *plane) (requests int64) {
 		requests = p.face.owed.Load()
 	}
 	p.cancel()
-	_ = p.http.Close() // its errors are those of sockets that are closed already
+	if p.http != nil {
+		_ = p.http.Close() // its errors are those of sockets that are closed already
+	}
 	p.set.closeAll()
 	d.unbind(p)
 	return requests

@@ -7,17 +7,17 @@ import "time"
 func (m *Machine) room(now time.Duration, t *Ticket) error {
 	f, l := t.flow, &m.limits
 	if t.class == Write && (f.writes >= places(l.QueuePerFlow, Write) || m.queued[Write] >= places(l.QueueTotal, Write) && !m.push(now, m.longest(Write), f, Write)) {
-		return m.denied(now, f)
+		return m.denied(now, f, f.waits+1)
 	}
 	if f.waits >= l.QueuePerFlow && (t.class == Write || !m.push(now, f, nil, Write)) {
-		return m.denied(now, f)
+		return m.denied(now, f, f.waits+1)
 	}
 	if m.queued[Read]+m.queued[Write] >= l.QueueTotal {
 		if t.class == Read && m.push(now, m.longest(Write), nil, Write) {
 			return nil
 		}
 		if !m.push(now, m.longest(t.class), f, t.class) {
-			return m.denied(now, f)
+			return m.denied(now, f, f.waits+1)
 		}
 	}
 	return nil
@@ -58,7 +58,7 @@ func (m *Machine) longest(c Class) (most *flow) {
 
 // refuse sends one away that waits.
 func (m *Machine) refuse(now time.Duration, t *Ticket) {
-	err := m.denied(now, t.flow)
+	err := m.denied(now, t.flow, t.flow.waits)
 	m.sendAway(t)
 	m.decided(t, err)
 	m.calm(now)
@@ -91,8 +91,8 @@ func (m *Machine) refuseAll(now time.Duration) {
 
 // denied says what was short, and how long until the flow's next request may
 // expect it: its line goes forward at its share of the pace.
-func (m *Machine) denied(now time.Duration, f *flow) error {
-	behind := float64(f.waits+1) * float64(m.rivals(f)) / float64(f.weight)
+func (m *Machine) denied(now time.Duration, f *flow, ahead int) error {
+	behind := float64(ahead) * float64(m.rivals(f)) / float64(f.weight)
 	if m.short() {
 		return m.no(ErrRate, m.bucket.until(behind, m.limits.RPS))
 	}

@@ -23,23 +23,25 @@ const (
 // Coding reads the values of Content-Encoding: "" for none or identity, else one
 // of the names above. Errors: [ErrCoding].
 func Coding(values []string) (string, error) {
-	coding := ""
+	coding, named := "", false
 	for _, v := range values {
 		for part := range strings.SplitSeq(v, ",") {
 			name := strings.ToLower(strings.Trim(part, " \t"))
 			switch name {
-			case "", "identity":
+			case "":
 				continue
+			case "identity":
+				name = ""
 			case "x-gzip": // RFC 9110 §8.4.1.3
 				name = Gzip
 			case Gzip, Deflate, Zstd:
 			default:
 				return "", ErrCoding
 			}
-			if coding != "" {
+			if named {
 				return "", ErrCoding
 			}
-			coding = name
+			coding, named = name, true
 		}
 	}
 	return coding, nil
