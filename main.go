@@ -122,7 +122,7 @@ func (p *process) command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.serve(cmd.Context(), loaded)
+			return p.serve(cmd.Context(), loaded, p.source(cmd))
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
@@ -143,13 +143,18 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // load reads the configuration and prints its warnings.
 func (p *process) load(cmd *cobra.Command) (config.Loaded, error) {
-	src := config.FromFlags(cmd.Flags())
-	src.Env = p.env
-	loaded, err := config.Load(src)
+	loaded, err := config.Load(p.source(cmd))
 	for _, w := range loaded.Warnings {
 		fmt.Fprintln(p.stderr, "micronode: warning:", w)
 	}
 	return loaded, err
+}
+
+// source is where this process takes its configuration from.
+func (p *process) source(cmd *cobra.Command) config.Source {
+	src := config.FromFlags(cmd.Flags())
+	src.Env = p.env
+	return src
 }
 
 func (p *process) configCommand() *cobra.Command {
@@ -208,7 +213,7 @@ func build() actors.Build {
 }
 
 // serve runs the node until a signal or an operator ends it.
-func (p *process) serve(ctx context.Context, loaded config.Loaded) error {
+func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.Source) error {
 	begun := time.Now()
 	log, endLog, err := actors.OpenLog(p.stderr, loaded.Config.Log.Level, p.textLog(loaded.Config.Log.Format))
 	if err != nil {
@@ -219,7 +224,10 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded) error {
 	if socket == "" {
 		socket = httpapi.SocketPath(p.getenv, p.uid, p.tmp)
 	}
-	node, err := actors.Start(loaded, actors.Options{Logger: log, SocketPath: socket, Build: build()})
+	node, err := actors.Start(loaded, actors.Options{
+		Logger: log, SocketPath: socket, Build: build(),
+		Reload: func() (config.Loaded, error) { return config.Load(src) },
+	})
 	if err != nil {
 		return err
 	}
@@ -249,7 +257,7 @@ func (p *process) until(ctx context.Context, node *actors.Node, log *zap.Logger)
 		select {
 		case s := <-p.signals:
 			if waiting = p.isReload(s); waiting {
-				log.Warn("SIGHUP: this version reloads nothing; restart to change the configuration", zap.String("event", "signal"))
+				reload(ctx, node, log)
 				continue
 			}
 			log.Info("stopping on "+s.String()+"; once more to stop at once", zap.String("event", "signal"))
@@ -272,6 +280,17 @@ func (p *process) until(ctx context.Context, node *actors.Node, log *zap.Logger)
 	}
 }
 
+// reload reads the configuration again; what is wrong with it is told, and the old
+// one stays in force.
+func reload(ctx context.Context, node *actors.Node, log *zap.Logger) {
+	switch r, err := node.Reload(ctx); {
+	case err != nil:
+		log.Error("SIGHUP: the configuration stays as it was", zap.String("event", "reload"), zap.Error(err))
+	case len(r.Changes) == 0:
+		log.Info("SIGHUP: nothing differs from the configuration in force", zap.String("event", "reload"))
+	}
+}
+
 // isReload: SIGHUP asks a daemon to reload; where the log is a terminal, it
 // means that the terminal is gone.
 func (p *process) isReload(s os.Signal) bool { return s == syscall.SIGHUP && !p.tty }
@@ -285,6 +304,8 @@ func (p *process) greeting(node *actors.Node, loaded config.Loaded, took time.Du
 		switch l.Plane {
 		case "data":
 			b = fmt.Appendf(b, "  objects   http://%s/put  and  /o/b3:…\n  API       http://%s/openapi.yaml\n", l.Address, l.Address)
+		case "oap":
+			b = fmt.Appendf(b, "  OAP/1     %s\n", l.Address)
 		case "metrics":
 			b = fmt.Appendf(b, "  metrics   http://%s/metrics\n", l.Address)
 		case "operator":

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"micronode/actors"
@@ -32,15 +33,18 @@ func (s *toldStore) Put(ctx context.Context, src io.Reader, o store.PutOptions) 
 type busyStore struct {
 	*mem.Store
 	begun, goOn chan struct{}
+	busy        atomic.Bool
 }
 
 func newBusyStore() *busyStore {
-	return &busyStore{mem.New(mem.Options{}), make(chan struct{}, 16), make(chan struct{})}
+	return &busyStore{Store: mem.New(mem.Options{}), begun: make(chan struct{}, 16), goOn: make(chan struct{})}
 }
 
 func (s *busyStore) Open(ctx context.Context, a store.Address) (store.Blob, error) {
-	s.begun <- struct{}{}
-	<-s.goOn
+	if s.busy.Load() {
+		s.begun <- struct{}{}
+		<-s.goOn
+	}
 	return s.Store.Open(ctx, a)
 }
 
@@ -51,6 +55,7 @@ func (r *rig) hold(objects *busyStore, many int) (end func()) {
 	if err != nil {
 		r.Fatal(err)
 	}
+	objects.busy.Store(true)
 	var all sync.WaitGroup
 	for range many {
 		all.Go(func() {
@@ -63,6 +68,7 @@ func (r *rig) hold(objects *busyStore, many int) (end func()) {
 		<-objects.begun
 	}
 	return func() {
+		objects.busy.Store(false)
 		close(objects.goOn)
 		all.Wait()
 	}

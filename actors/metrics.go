@@ -32,6 +32,7 @@ type Metrics struct {
 	gets     prometheus.Histogram
 	puts     prometheus.Histogram
 	cut      *prometheus.CounterVec
+	reloads  *prometheus.CounterVec
 	undo     []func() // takes each registered collector away again
 }
 
@@ -75,6 +76,7 @@ func NewMetrics(reg *prometheus.Registry) *Metrics {
 		damage:   counter("integrity_fail_total", "Stored bytes that did not match their address.", "reason"),
 		gets:     prometheus.NewHistogram(histogram("storage_get_latency_seconds", "Store's own share of a verified read.", storageBuckets)),
 		puts:     prometheus.NewHistogram(histogram("storage_put_latency_seconds", "Store's own share of a put: hashing and commit.", storageBuckets)),
+		reloads:  counter("config_reloads_total", "Attempts to change the configuration in force.", "outcome"),
 		cut:      counter("tasks_aborted_total", "Work ended by force: requests at the drain's deadline.", "kind"),
 	}
 	for _, r := range rejections {
@@ -82,6 +84,9 @@ func NewMetrics(reg *prometheus.Registry) *Metrics {
 	}
 	for _, k := range quotas {
 		m.quota.WithLabelValues(k)
+	}
+	for _, o := range []string{reloadApplied, reloadUnchanged, reloadRefused} {
+		m.reloads.WithLabelValues(o)
 	}
 	m.damage.WithLabelValues("read")
 	m.cut.WithLabelValues("request")
@@ -125,7 +130,7 @@ func (m *Metrics) unregister() {
 }
 
 func (m *Metrics) labelled() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.latency, m.rejected, m.quota, m.bytesIn, m.bytesOut, m.damage, m.gets, m.puts, m.cut}
+	return []prometheus.Collector{m.requests, m.latency, m.rejected, m.quota, m.bytesIn, m.bytesOut, m.damage, m.gets, m.puts, m.cut, m.reloads}
 }
 
 func (m *Metrics) profile(n *Node) prometheus.Labels {

@@ -45,6 +45,9 @@ type Options struct {
 	// configured: no operator socket.
 	SocketPath string
 	Build      Build
+	// Reload reads the configuration again, from where the first one came. nil:
+	// only [Node.Apply] changes it.
+	Reload func() (config.Loaded, error)
 }
 
 // Build says which build of the program this is.
@@ -56,8 +59,8 @@ type Build struct {
 
 // Node is one running micronode.
 type Node struct {
-	cfg     config.Config
-	loaded  config.Loaded
+	cfg     config.Config // of the start; what changes while the node runs is in live
+	live    atomic.Pointer[inForce]
 	opt     Options
 	log     *zap.Logger
 	started time.Time
@@ -75,6 +78,8 @@ type Node struct {
 	seen     seen
 	observed []func() // stop the observers, in order
 	asked    chan StopRequest
+
+	reloading sync.Mutex // one reload at a time
 
 	stopOnce sync.Once
 	stopErr  error
@@ -112,16 +117,14 @@ func Start(loaded config.Loaded, o Options) (*Node, error) {
 			return nil, errors.Join(err, n.Stop(context.Background(), false))
 		}
 	}
-	n.bus.Publish(kernel.Event{Topic: topic("config"), Kind: kernel.KindConfigUpdated, Data: configData{Version: configVersion, SHA: n.loaded.SHA}})
+	n.bus.Publish(kernel.Event{Topic: topic("config"), Kind: kernel.KindConfigUpdated, Data: configData{Version: n.config().version, SHA: n.config().SHA}})
 	return n, nil
 }
 
-// configVersion counts configurations in force since the start.
-const configVersion = 1
-
 type configData struct {
-	Version uint64 `json:"version"`
-	SHA     string `json:"sha"`
+	Version uint64          `json:"version"` // of the configurations in force since the start
+	SHA     string          `json:"sha"`
+	Changes []config.Change `json:"changes,omitempty"`
 }
 
 func newNode(loaded config.Loaded, o Options) *Node {
@@ -133,12 +136,14 @@ func newNode(loaded config.Loaded, o Options) *Node {
 	}
 	loaded.SHA = digest(loaded)
 	c := loaded.Config
-	return &Node{
-		cfg: c, loaded: loaded, opt: o, log: o.Logger, started: o.Now(),
+	n := &Node{
+		cfg: c, opt: o, log: o.Logger, started: o.Now(),
 		bus:     kernel.NewBus(kernel.BusOptions{Ring: c.Bus.Ring, History: c.Bus.History, Now: o.Now}),
 		objects: o.Objects, metrics: o.Metrics,
 		asked: make(chan StopRequest, 1),
 	}
+	n.live.Store(&inForce{loaded, 1})
+	return n
 }
 
 // wire makes the parts and introduces them to each other; nothing runs yet.

@@ -20,6 +20,9 @@ func (n *Node) ports() httpapi.Ports {
 		Config: n.wireConfig, Tail: n.tail, Operator: operator{n}, Metrics: n.metrics.handler(),
 		Observe: n.observer(), Now: n.opt.Now, Mono: n.opt.Mono,
 	}
+	if n.opt.Reload != nil {
+		p.Reload = n.orderReload
+	}
 	if n.cfg.Chaos.Enabled {
 		p.Chaos = chaos{n}
 	}
@@ -119,7 +122,7 @@ func (n *Node) version() httpapi.Version {
 		Service: Service, Version: n.opt.Build.Version, GitSHA: n.opt.Build.GitSHA, BuildTS: n.opt.Build.Time, Go: runtime.Version(),
 		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
 		PQ:        httpapi.PQ{Mode: "off", Groups: []string{}},
-		ConfigSHA: n.loaded.SHA, ConfigVersion: configVersion, API: httpapi.API{HTTP: "v1", OAP: oapVersion(n.cfg.OAPAddr)}, AuthMode: n.cfg.Auth.Mode,
+		ConfigSHA: n.config().SHA, ConfigVersion: n.config().version, API: httpapi.API{HTTP: "v1", OAP: oapVersion(n.cfg.OAPAddr)}, AuthMode: n.cfg.Auth.Mode,
 	}
 }
 

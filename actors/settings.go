@@ -16,13 +16,22 @@ type settings struct{ n *Node }
 
 // Start renders the configuration for the operator, secrets redacted.
 func (s *settings) Start(context.Context, *kernel.Life) error {
-	var b bytes.Buffer
-	if err := config.Print(&b, s.n.loaded, config.PrintOptions{JSON: true, Origin: len(s.n.loaded.Origins) > 0}); err != nil {
-		return fmt.Errorf("render the configuration: %w", err)
+	s.n.reloading.Lock()
+	defer s.n.reloading.Unlock()
+	shown, err := render(s.n.config().Loaded)
+	if err == nil {
+		s.n.shown.Store(&shown)
 	}
-	shown := json.RawMessage(bytes.TrimSpace(b.Bytes()))
-	s.n.shown.Store(&shown)
-	return nil
+	return err
+}
+
+// render is a configuration as the operator sees it.
+func render(l config.Loaded) (json.RawMessage, error) {
+	var b bytes.Buffer
+	if err := config.Print(&b, l, config.PrintOptions{JSON: true, Origin: len(l.Origins) > 0}); err != nil {
+		return nil, fmt.Errorf("render the configuration: %w", err)
+	}
+	return bytes.TrimSpace(b.Bytes()), nil
 }
 
 // Receive has nothing to do.

@@ -41,10 +41,10 @@ func (n *Node) stop(ctx context.Context, grace bool) error {
 	n.publishStop(kernel.KindShutdown)
 	wait := announceFor
 	if grace {
-		wait = max(wait, n.cfg.DrainGrace)
+		wait = max(wait, n.config().Config.DrainGrace)
 	}
 	n.announce(ctx, wait)
-	all := n.cfg.DrainDeadline
+	all := n.config().Config.DrainDeadline
 	forChildren, forClose := min(childrenWithin, all/childrenShare), min(closeWithin, all/closeShare)
 	end := time.Now().Add(all - min(announceFor, all/closeShare))
 	doorBy, cancelDoor := context.WithDeadline(ctx, end.Add(-forChildren-forClose))
@@ -61,7 +61,7 @@ func (n *Node) stop(ctx context.Context, grace bool) error {
 func (n *Node) publishStop(kind string) {
 	n.bus.Publish(kernel.Event{Topic: topic("shutdown"), Kind: kind, Data: struct {
 		DeadlineMS int64 `json:"deadline_ms"`
-	}{n.cfg.DrainDeadline.Milliseconds()}})
+	}{n.config().Config.DrainDeadline.Milliseconds()}})
 }
 
 // announce keeps everything open while load balancers look away.

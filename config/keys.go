@@ -39,7 +39,7 @@ func rootKeys() []Key {
 func sectionKeys() []Key {
 	return []Key{
 		row("log.level", "info", func(c *Config) *string { return &c.Log.Level },
-			"least severe line that is logged: debug, info, warn or error").oneOf("debug", "info", "warn", "error").flag("log").live(),
+			"least severe line that is logged: debug, info, warn or error").oneOf("debug", "info", "warn", "error").flag("log"),
 		row("log.format", "auto", func(c *Config) *string { return &c.Log.Format },
 			"auto is text on a terminal and JSON elsewhere").oneOf("auto", "json", "text"),
 

@@ -33,6 +33,9 @@ func (s *server) orders() []*route {
 			s.orderRoute("/api/v1/drain", classOrder, order{"drain", false, o.Drain}),
 			s.orderRoute("/api/v1/shutdown", classOrder, order{"shutdown", false, o.Shutdown}))
 	}
+	if reload := s.ports.Reload; reload != nil {
+		all = append(all, s.orderRoute("/api/v1/reload", classOrder, order{"reload", false, reload}))
+	}
 	if c := s.ports.Chaos; c != nil {
 		all = append(all,
 			s.orderRoute("/api/v1/chaos/kill", classChaos, order{"chaos_kill", true, c.Kill}),

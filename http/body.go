@@ -65,7 +65,7 @@ func (b *slicedBody) begin() error {
 	if err := b.next(); err != nil {
 		return err
 	}
-	b.w.conn.become(connBody)
+	b.w.become(connBody)
 	b.setDeadline(b.w.conn.set.now().Add(b.timeout))
 	return nil
 }
@@ -77,7 +77,7 @@ func (b *slicedBody) finish() {
 		return
 	}
 	b.whole = true
-	b.w.conn.become(connWorking)
+	b.w.become(connWorking)
 }
 
 func (b *slicedBody) setDeadline(t time.Time) {
@@ -127,7 +127,7 @@ func (w *reply) leaveBody(r *http.Request, timeout time.Duration) {
 	if r.ContentLength == 0 {
 		return
 	}
-	w.conn.become(connBody)
+	w.become(connBody)
 	wait := timeout
 	if tooLong(r) {
 		wait = min(wait, unreadWait)

@@ -58,6 +58,12 @@ func (c *Client) Hang(ctx context.Context, o Order) (Done, error) {
 	return c.order(ctx, "/api/v1/chaos/hang", o)
 }
 
+// Reload makes the node read its configuration again. Errors: [ErrBadRequest] for a
+// faulty one, [ErrConflict] where a key needs a restart; nothing has changed then.
+func (c *Client) Reload(ctx context.Context, o Order) (Done, error) {
+	return c.order(ctx, "/api/v1/reload", o)
+}
+
 // Drain makes the node stop taking traffic. It returns when the drain has begun.
 func (c *Client) Drain(ctx context.Context, o Order) (Done, error) {
 	return c.order(ctx, "/api/v1/drain", o)

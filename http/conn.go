@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -27,12 +28,15 @@ type conn struct {
 	state   atomic.Int32
 	since   atomic.Int64 // unix ns: since when it waits without a complete request
 	haste   atomic.Int64 // ns that a write may take; 0: the set's timeout
+	writing atomic.Int64 // unix ns: since when a write is under way; 0: none is
+	busy    atomic.Int32 // HTTP/2: requests at work
 	framing framing      // of what is read
 	flow    flowMemo
 
-	// Of the goroutine that serves the connection alone.
-	begun int64    // requests that reached the handler
-	then  []func() // when the answer under way is out
+	begun int64 // HTTP/1: requests that reached the handler, one after the other
+
+	mu   sync.Mutex // guards then
+	then []func()   // when the answer under way is out
 }
 
 type connKey struct{}
@@ -64,6 +68,9 @@ func (c *conn) Read(p []byte) (int, error) {
 // trusted is called once for each request: it reports whether its framing, and
 // that of all before it, has one meaning.
 func (c *conn) trusted() bool {
+	if c.framing.h2.Load() {
+		return true
+	}
 	c.begun++
 	fault := c.framing.fault.Load()
 	return fault == 0 || c.begun < fault
@@ -79,20 +86,40 @@ func (c *conn) hurry(write time.Duration) {
 
 // afterAnswer calls f when the answer under way is written to its end, which is
 // after the handler has returned. It is for handlers.
-func (c *conn) afterAnswer(f func()) { c.then = append(c.then, f) }
-
-func (c *conn) answered() {
-	for _, f := range c.then {
-		f()
-	}
-	c.then = c.then[:0]
+func (c *conn) afterAnswer(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.then = append(c.then, f)
 }
 
-// Write sends p in slices, each under a deadline of its own.
+func (c *conn) answered() {
+	c.mu.Lock()
+	all := c.then
+	c.then = nil
+	c.mu.Unlock()
+	for _, f := range all {
+		f()
+	}
+}
+
+// Write sends p in slices, each under a deadline of its own. A refusal of net/http's
+// own is put into the door's words.
 func (c *conn) Write(p []byte) (n int, err error) {
+	if status, said, ok := c.ownRefusal(p); ok {
+		if _, err := c.send(c.set.plain(status, said, c)); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	return c.send(p)
+}
+
+func (c *conn) send(p []byte) (n int, err error) {
+	c.writing.Store(c.set.now().UnixNano())
+	defer c.writing.Store(0)
 	for {
 		end := min(n+sliceBytes, len(p))
-		if err = c.Conn.SetWriteDeadline(c.set.now().Add(time.Duration(c.set.timeout.Load()))); err != nil {
+		if err = c.Conn.SetWriteDeadline(c.set.now().Add(c.set.patience())); err != nil {
 			return n, err
 		}
 		if haste := c.haste.Load(); haste != 0 { // looked at after the deadline is set: hurry may come between

@@ -16,9 +16,10 @@ import (
 type connSet struct {
 	max     int
 	now     func() time.Time
-	timeout atomic.Int64  // ns, of one write of 64 KiB
-	kick    chan struct{} // holds one token: something may have changed
-	parked  atomic.Int64  // long polls that wait
+	timeout atomic.Int64                                  // ns, of one write of 64 KiB
+	kick    chan struct{}                                 // holds one token: something may have changed
+	parked  atomic.Int64                                  // long polls that wait
+	plain   func(status int, said string, c *conn) []byte // words net/http's own refusals; nil: they stay as they are
 
 	mu    sync.Mutex // guards all that follows
 	all   map[*conn]struct{}
@@ -31,6 +32,9 @@ func newConnSet(limit int, timeout time.Duration, now func() time.Time) *connSet
 	s.timeout.Store(int64(timeout))
 	return s
 }
+
+// patience is how long one write of 64 KiB may take.
+func (s *connSet) patience() time.Duration { return time.Duration(s.timeout.Load()) }
 
 // configure sets another bound; who is beyond it stays until others want in.
 func (s *connSet) configure(limit int) {
@@ -64,21 +68,31 @@ func (s *connSet) add(nc net.Conn) (*conn, bool) {
 	return c, !gone
 }
 
-// longestWaiting is called with mu held. A poll that waits for a message makes
-// room only when nothing else can: it loses nothing, and /healthz stays reachable.
+// stalledAfter is how long a client may take none of what is written to it before
+// its connection makes room for others.
+const stalledAfter = time.Second
+
+// longestWaiting is called with mu held. Who does not read what it asked for makes
+// room when nobody else waits. A poll that waits for a message does so only when
+// nothing else can: it loses nothing, and /healthz stays reachable.
 func (s *connSet) longestWaiting() *conn {
-	var oldest, parked *conn
+	var oldest, stalled, parked *conn
+	late := s.now().Add(-stalledAfter).UnixNano()
 	for c := range s.all {
 		switch state := c.state.Load(); {
+		case state == connWorking:
+			if w := c.writing.Load(); w != 0 && w < late && (stalled == nil || w < stalled.writing.Load()) {
+				stalled = c
+			}
 		case state == connParked:
 			if parked == nil || c.since.Load() < parked.since.Load() {
 				parked = c
 			}
-		case state != connWorking && (oldest == nil || c.since.Load() < oldest.since.Load()):
+		case oldest == nil || c.since.Load() < oldest.since.Load():
 			oldest = c
 		}
 	}
-	return cmp.Or(oldest, parked)
+	return cmp.Or(oldest, stalled, parked)
 }
 
 func (s *connSet) remove(c *conn) {

@@ -49,6 +49,7 @@ func (f *face) finish(w *reply, r *http.Request, rt *route, began time.Time) {
 	f.inflight.Add(-1)
 	rt.inflight.Add(-1)
 	w.unowe()
+	w.done()
 	if f.ports.Observe.Request != nil {
 		f.ports.Observe.Request(w.exchange(r, rt, f.ports.Now().Sub(began), aborted))
 	}

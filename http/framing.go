@@ -21,6 +21,9 @@ const (
 	frameLost            // nothing: the connection ends with the request at fault
 )
 
+// prefaceHTTP2 is the first line of a connection that speaks HTTP/2 (RFC 9113 §3.4).
+const prefaceHTTP2 = "PRI * HTTP/2.0"
+
 // framing watches the bytes that a client sends for requests whose length can be
 // read in two ways (RFC 9112 §6.1, §11.2). net/http takes requests apart by
 // itself and drops a Content-Length beside a Transfer-Encoding without a word;
@@ -36,6 +39,7 @@ type framing struct {
 	n            int   // bytes in held
 	held         [heldBytes]byte
 	fault        atomic.Int64 // number of the first request that cannot be trusted; 0: none
+	h2           atomic.Bool  // the connection began with HTTP/2's preface: nothing here is for framing
 }
 
 // feed takes the next bytes of the connection.
@@ -70,6 +74,11 @@ func (f *framing) line(line []byte, whole bool) {
 	text, crlf := bytes.CutSuffix(line, []byte{'\r'})
 	switch f.next {
 	case frameStart:
+		if f.heads == 0 && whole && string(text) == prefaceHTTP2 {
+			f.h2.Store(true)
+			f.next = frameLost
+			return
+		}
 		if len(text) > 0 { // before a request, net/http passes over empty lines
 			f.next, f.length, f.chunked = frameHead, -1, false
 			f.old = !whole || !bytes.HasSuffix(text, []byte(" HTTP/1.1"))

@@ -28,14 +28,15 @@ type listener struct {
 	set      *connSet
 	onAccept func(*conn)
 	onFull   func()
+	goodbye  func() []byte // what is said to who finds no room
 	draining atomic.Bool
 	settling bool           // the accept loop's own: it was woken by drain
 	goodbyes chan struct{}  // slots
 	pending  sync.WaitGroup // goodbyes; waited for when the accept loop has ended
 }
 
-func newListener(l net.Listener, set *connSet, onAccept func(*conn), onFull func()) *listener {
-	return &listener{Listener: l, set: set, onAccept: onAccept, onFull: onFull, goodbyes: make(chan struct{}, maxGoodbyes)}
+func newListener(l net.Listener, set *connSet, onAccept func(*conn), goodbye func() []byte, onFull func()) *listener {
+	return &listener{Listener: l, set: set, onAccept: onAccept, onFull: onFull, goodbye: goodbye, goodbyes: make(chan struct{}, maxGoodbyes)}
 }
 
 // Accept returns the next connection for which there is room. It is called by
@@ -89,7 +90,7 @@ func (l *listener) setDeadline(t time.Time) error {
 func (l *listener) turnAway(nc net.Conn) {
 	l.onFull()
 	_ = nc.SetDeadline(l.set.now().Add(goodbyeWait))
-	if _, err := nc.Write(noRoom(l.set.now())); err != nil {
+	if _, err := nc.Write(l.goodbye()); err != nil {
 		_ = nc.Close()
 		return
 	}

@@ -99,9 +99,9 @@ func (s *server) recvParked(ctx, patience context.Context, w *reply, want wanted
 	w.place.leave()
 	s.inflight.Add(-1)
 	defer s.inflight.Add(1)
-	w.conn.become(connParked)
+	w.become(connParked)
 	messages, err := s.ports.Mailbox.Queue.Recv(ctx, patience, want.Want)
-	w.conn.become(connWorking)
+	w.become(connWorking)
 	if !w.conn.set.has(w.conn) {
 		s.handBack(messages)
 		return nil, http.ErrAbortHandler

@@ -96,6 +96,7 @@ func (s *server) hello() []byte {
 
 // goodbyeOAP tells a connection for which there is no room so.
 func (f *face) goodbyeOAP() []byte {
-	code, body := f.oapFault(refuse(ErrOverload, "Every connection that limits.max_conns allows is busy. Wait a second, then connect again."), 0)
-	return oap.AppendFrame(nil, &oap.Frame{Flags: oap.FlagResp | oap.FlagEnd, Code: code, Payload: body})
+	p, _ := problemOf(refuse(ErrOverload, "Every connection that limits.max_conns allows is busy. Wait a second, then connect again."), oapCorrID(0))
+	body, _ := json.Marshal(p) // strings and numbers: cannot fail
+	return oap.AppendFrame(nil, &oap.Frame{Flags: oap.FlagResp | oap.FlagEnd, Code: uint16(p.Status), Payload: body})
 }

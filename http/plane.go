@@ -37,7 +37,7 @@ type plane struct {
 	addr   Listener
 }
 
-// newPlane sets a server up, on HTTP/1 only, with every bound set (contract §6).
+// newPlane sets a server up with every bound set (contract §6).
 func newPlane(name string, s *server, maxConns int) *plane {
 	base, cancel := context.WithCancel(context.Background())
 	ending, end := context.WithCancel(base)
@@ -46,9 +46,11 @@ func newPlane(name string, s *server, maxConns int) *plane {
 		name: name, face: &face{server: s, plane: name, ending: ending, end: end}, peer: func(*conn) {},
 		set: newConnSet(maxConns, s.limits().RequestTimeout, s.ports.Now),
 	}
+	p.set.plain = p.face.plain
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	p.http = &http.Server{
+		HTTP2: s.http2(),
 		Handler: p.face, Protocols: &protocols, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: s.limits().HeaderTimeout,
 		IdleTimeout:       s.limits().IdleTimeout,
@@ -77,8 +79,15 @@ func (p *plane) listen(l net.Listener) {
 		p.socket, l = s, s.Listener
 	}
 	p.face.loopback.Store(isLoopback(l.Addr()))
+	if p.http != nil && p.name == planeData && p.face.loopback.Load() && !p.http.Protocols.UnencryptedHTTP2() {
+		p.http.Protocols.SetUnencryptedHTTP2(true) // by prior knowledge; elsewhere HTTP/2 comes with TLS
+	}
 	p.addr = Listener{Plane: p.name, Network: l.Addr().Network(), Address: l.Addr().String()}
-	p.ln = newListener(l, p.set, p.peer, func() {
+	goodbye := func() []byte { return noRoom(p.set.now()) }
+	if p.oap != nil {
+		goodbye = p.face.goodbyeOAP
+	}
+	p.ln = newListener(l, p.set, p.peer, goodbye, func() {
 		if rejected := p.face.ports.Observe.Rejected; rejected != nil {
 			rejected("503")
 		}

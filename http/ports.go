@@ -23,8 +23,9 @@ type Ports struct {
 	Config   func() any // effective and redacted, as a value for encoding/json
 	Tail     func(TailQuery) (Tail, error)
 	Operator Operator
-	Mailbox  Mailbox // the zero value: the mailbox is off and its routes do not exist
-	Chaos    Chaos   // nil: chaos is off and its routes do not exist
+	Reload   func(context.Context, Order) (Done, error) // nil: its route does not exist
+	Mailbox  Mailbox                                    // the zero value: the mailbox is off and its routes do not exist
+	Chaos    Chaos                                      // nil: chaos is off and its routes do not exist
 	Metrics  http.Handler
 	Observe  Observer
 	// Mono is a clock that never goes back, which rates and waits in line hang on;

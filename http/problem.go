@@ -32,6 +32,7 @@ var (
 	ErrInflated       = errors.New("inflates too far")      // 413
 	ErrStreams        = errors.New("too many exchanges")    // 429
 	ErrInflating      = errors.New("too much to inflate")   // 429
+	ErrHeaderTooLarge = errors.New("header too large")      // 431
 	errBodyCut        = errors.New("body cut short")        // 400
 )
 
@@ -100,6 +101,8 @@ var kinds = [...]kind{
 		"The body's BLAKE3 is not the one in X-Content-B3; nothing was stored. Send it again, or correct the header.", false},
 	{store.ErrCorrupt, 502, "integrity_fail", "corrupt", "integrity", "Stored bytes are damaged",
 		"The stored bytes no longer match their address and were not sent. Put the object again to heal it.", false},
+	{ErrHeaderTooLarge, 431, "bad_request", "header_too_large", "schema", "Header too large",
+		"The request line and the header together may have limits.header_bytes (16 KiB). Send fewer or shorter fields.", false},
 	{ErrRateLimited, 429, "quota_exhausted", "rps", "429", "Too many requests",
 		"The node takes limits.rps requests a second. Wait for Retry-After, then send again.", true},
 	{ErrFlowLimited, 429, "quota_exhausted", "flow_rps", "429", "Quota used up",

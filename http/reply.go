@@ -37,6 +37,8 @@ type reply struct {
 	owed    *atomic.Int64   // counts this request, until nil: then its end cuts nothing
 	ending  context.Context // ends when the plane drains
 	place   place
+	h2      bool // the connection is shared with other requests
+	works   bool // h2: as far as the connection knows
 }
 
 // unowe says that a drain may end this request at any time, as it does a tail.
@@ -64,6 +66,7 @@ func (w *reply) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.mayWrite()
 	n, err := w.ResponseWriter.Write(p)
 	if !w.head {
 		w.out += int64(n)
@@ -74,8 +77,13 @@ func (w *reply) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// lastOnConnection closes the connection after this answer.
-func (w *reply) lastOnConnection() { w.Header()["Connection"] = headerClose }
+// lastOnConnection closes the connection after this answer. A stream of HTTP/2 ends
+// by itself.
+func (w *reply) lastOnConnection() {
+	if !w.h2 {
+		w.Header()["Connection"] = headerClose
+	}
+}
 
 // writeJSON answers with one value that is about now and must not be kept.
 func (w *reply) writeJSON(status int, v any) error {

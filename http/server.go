@@ -91,7 +91,8 @@ func (f *face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		call: call{corrID: corrIDOf(r.Header, began), traceID: traceIDOf(r.Header), uid: -1},
 	}
 	w.uid = w.conn.uid
-	w.conn.become(connWorking)
+	w.h2 = r.ProtoMajor == 2
+	w.become(connWorking)
 	rt := f.table.find(r.URL)
 	f.inflight.Add(1)
 	rt.inflight.Add(1)

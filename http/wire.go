@@ -200,8 +200,10 @@ type Order struct {
 
 // Done answers a carried-out Order.
 type Done struct {
-	OK       bool   `json:"ok"`
-	Service  string `json:"service,omitempty"`
-	Restarts int64  `json:"restarts,omitempty"` // the actor's count after the order
-	Detail   string `json:"detail,omitempty"`
+	OK       bool     `json:"ok"`
+	Service  string   `json:"service,omitempty"`
+	Restarts int64    `json:"restarts,omitempty"` // the actor's count after the order
+	Version  uint64   `json:"version,omitempty"`  // of the configuration in force, after a reload
+	Changed  []string `json:"changed,omitempty"`  // keys that a reload changed
+	Detail   string   `json:"detail,omitempty"`
 }

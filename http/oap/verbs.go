@@ -85,7 +85,7 @@ func (c *Client) Put(ctx context.Context, r io.Reader, size int64, expect string
 	if err := x.send(ctx, FlagReq|FlagStart, v.bytes()); err != nil {
 		return s, err
 	}
-	a, err := x.upload(ctx, r)
+	a, err := x.upload(ctx, r, size)
 	if err != nil {
 		return s, err
 	}
@@ -94,8 +94,12 @@ func (c *Client) Put(ctx context.Context, r io.Reader, size int64, expect string
 }
 
 // upload sends r in DATA frames and returns the answer, which may come early.
-func (x *request) upload(ctx context.Context, r io.Reader) (a answer, err error) {
-	chunk := make([]byte, MaxChunk)
+func (x *request) upload(ctx context.Context, r io.Reader, size int64) (a answer, err error) {
+	room := int64(MaxChunk)
+	if size >= 0 && size < room {
+		room = max(size+1, bufferLeast) // one byte more shows the end
+	}
+	chunk := make([]byte, room)
 	for flags := FlagReq; flags&FlagEnd == 0; {
 		n, err := io.ReadFull(r, chunk)
 		switch {

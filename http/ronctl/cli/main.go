@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 	group(root, "look", a.status(), a.ready(), a.tail(), a.version())
 	group(root, "bytes", a.put(), a.get(), a.verify(), a.ls(), a.rm())
 	group(root, "mail", a.mbox())
-	group(root, "order", a.restart(), a.chaos(), a.drain(), a.stop())
+	group(root, "order", a.reload(), a.restart(), a.chaos(), a.drain(), a.stop())
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil && completion != root {
 		completion.RunE = func(cmd *cobra.Command, _ []string) error {

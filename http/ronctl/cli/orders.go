@@ -92,6 +92,18 @@ longer answers.`,
 	return cmd
 }
 
+func (a *app) reload() *cobra.Command {
+	return a.command(cobra.Command{
+		Use: "reload", Short: "Read the configuration again", Args: takes(0, 0, ""),
+		Long: `Have the node read its file and environment again. What can change while it runs is in
+force at once, all of it or nothing: a fault, or a key that needs a restart, changes
+nothing and is named. SIGHUP does the same.`,
+		Example: "  ronctl reload",
+	}, func(ctx context.Context, _ []string) error {
+		return a.give(ctx, "reloaded", httpapi.Order{}, (*httpapi.Client).Reload)
+	})
+}
+
 type orderFunc func(*httpapi.Client, context.Context, httpapi.Order) (httpapi.Done, error)
 
 // give carries one order out and tells what was done.
