@@ -82,6 +82,17 @@ func readProblem(resp *http.Response) error {
 	return p
 }
 
+// ErrorOf reads the code and the body of an OAP answer as the client of HTTP reads
+// its own (contract §5: one body on both): a *Problem.
+func ErrorOf(code uint16, body []byte) error {
+	p := &Problem{}
+	if json.Unmarshal(body, p) != nil || p.Code == "" {
+		*p = problemByStatus(int(code))
+	}
+	p.Status = int(code)
+	return p
+}
+
 // problemByStatus reads the table of kinds by status.
 func problemByStatus(status int) Problem {
 	for i := range kinds {

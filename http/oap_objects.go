@@ -93,7 +93,10 @@ func (s *server) oapPut(ctx context.Context, e *exchange) error {
 	}
 	defer body.close()
 	info, _, err := s.ports.Objects.Put(ctx, body, opt)
-	if err != nil {
+	switch {
+	case body.err != nil:
+		return body.err
+	case err != nil:
 		return s.putError(body.or(err), opt)
 	}
 	return e.end(storedOf(info))
@@ -128,11 +131,8 @@ func (b *oapBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// or prefers what the body itself says over what the store made of it.
+// or says it where the body was not as long as announced.
 func (b *oapBody) or(err error) error {
-	if b.err != nil {
-		return b.err
-	}
 	if size := b.size; size >= 0 && (b.read != size || errors.Is(err, io.ErrUnexpectedEOF)) && kindOf(err).err != store.ErrFull {
 		return refuse(errBodyCut, "The body is not as long as size announced; nothing was stored. Correct size, or leave it out.")
 	}

@@ -50,7 +50,7 @@ func newPlane(name string, s *server, maxConns int) *plane {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	p.http = &http.Server{
-		HTTP2: s.http2(),
+		HTTP2:   s.http2(),
 		Handler: p.face, Protocols: &protocols, DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout: s.limits().HeaderTimeout,
 		IdleTimeout:       s.limits().IdleTimeout,

@@ -134,13 +134,17 @@ func (d *Door) cut(p *plane) (requests int64) {
 	d.mu.Lock()
 	first := !p.cut
 	p.cut, p.ending = true, true
+	ln := p.ln
 	d.mu.Unlock()
 	if first {
 		requests = p.face.owed.Load()
 	}
 	p.cancel()
-	if p.http != nil {
-		_ = p.http.Close() // its errors are those of sockets that are closed already
+	switch { // errors are those of sockets that are closed already
+	case p.http != nil:
+		_ = p.http.Close()
+	case ln != nil:
+		_ = ln.Close()
 	}
 	p.set.closeAll()
 	d.unbind(p)

@@ -1,23 +1,22 @@
 package kernel
 
 import (
-	"cmp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Bounds of the bus when BusOptions leaves them 0 (contract §10).
+// Bounds of the bus when BusOptions names none (contract §10).
 const (
 	DefaultRing    = 512
 	DefaultHistory = 1024
 )
 
-// BusOptions configures a Bus.
+// BusOptions configures a Bus. A bound below 1 is the default.
 type BusOptions struct {
-	Ring    int              // events that wait for one subscriber; 0 = DefaultRing
-	History int              // events kept for late subscribers; 0 = DefaultHistory
+	Ring    int              // events that wait for one subscriber: DefaultRing
+	History int              // events kept for late subscribers: DefaultHistory
 	Now     func() time.Time // nil = time.Now
 }
 
@@ -31,7 +30,7 @@ type Bus struct {
 
 	mu      sync.Mutex
 	seq     uint64
-	history ring
+	history history
 	subs    map[*Sub]struct{}
 	closed  bool
 }
@@ -41,10 +40,14 @@ func NewBus(o BusOptions) *Bus {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Ring < 1 {
+		o.Ring = DefaultRing
+	}
+	if o.History < 1 {
+		o.History = DefaultHistory
+	}
 	return &Bus{
-		ring: cmp.Or(o.Ring, DefaultRing), now: o.Now,
-		history: ring{max: cmp.Or(o.History, DefaultHistory)},
-		subs:    map[*Sub]struct{}{},
+		ring: o.Ring, now: o.Now, history: newHistory(o.History), subs: map[*Sub]struct{}{},
 	}
 }
 
@@ -63,7 +66,7 @@ func (b *Bus) Publish(e Event) {
 	}
 	b.history.push(e)
 	for s := range b.subs {
-		if s.wants(&e) {
+		if s.q.wants(e.Topic, e.Kind) {
 			s.push(e)
 		}
 	}
@@ -77,8 +80,15 @@ type Query struct {
 	Since time.Time // replay the history from this time on, when not zero
 }
 
+// wants reports whether the query selects events of this topic and kind.
+func (q *Query) wants(topic, kind string) bool {
+	return below(topic, q.Topic) && (q.Kind == "" || q.Kind == kind)
+}
+
 // Subscribe starts a subscription; history that the query asks for comes first
-// and counts against the ring like any event. Close it.
+// and counts against the ring like any event. What has fallen out of it since
+// Query.After is told as lag before the first event: none if nothing of the
+// query is lost, else at least one and at most what fell out. Close it.
 func (b *Bus) Subscribe(q Query) *Sub {
 	s := &Sub{bus: b, q: q, buf: ring{max: b.ring}, wake: make(chan struct{}, 1)}
 	b.mu.Lock()
@@ -102,17 +112,15 @@ func (b *Bus) replay(s *Sub) {
 	if after > b.seq {
 		after = 0
 	}
-	first := true
+	if after > 0 {
+		s.lag = b.history.missed(&s.q, after)
+	}
 	for i := range b.history.n {
 		e := b.history.at(i)
 		if e.Seq <= after || (!s.q.Since.IsZero() && e.TS.Before(s.q.Since)) {
 			continue
 		}
-		if first && after > 0 {
-			s.lag += e.Seq - after - 1 // already fallen out of the history
-		}
-		first = false
-		if s.wants(&e) {
+		if s.q.wants(e.Topic, e.Kind) {
 			s.push(e)
 		}
 	}
@@ -149,41 +157,4 @@ func (b *Bus) Close() {
 // below reports whether topic is t or lies under it.
 func below(topic, t string) bool {
 	return t == "" || strings.HasPrefix(topic, t) && (len(topic) == len(t) || topic[len(t)] == '.')
-}
-
-// ring is a bounded FIFO that grows to its bound and then drops the oldest.
-type ring struct {
-	max  int
-	buf  []Event
-	head int
-	n    int
-}
-
-func (r *ring) at(i int) Event { return r.buf[(r.head+i)%len(r.buf)] }
-
-// push reports whether an older event had to go.
-func (r *ring) push(e Event) (dropped bool) {
-	if r.n == len(r.buf) {
-		if r.n == r.max {
-			r.buf[r.head] = e
-			r.head = (r.head + 1) % r.max
-			return true
-		}
-		grown := make([]Event, min(max(16, 2*r.n), r.max))
-		for i := range r.n {
-			grown[i] = r.at(i)
-		}
-		r.buf, r.head = grown, 0
-	}
-	r.buf[(r.head+r.n)%len(r.buf)] = e
-	r.n++
-	return false
-}
-
-func (r *ring) pop() Event {
-	e := r.buf[r.head]
-	r.buf[r.head] = Event{}
-	r.head = (r.head + 1) % len(r.buf)
-	r.n--
-	return e
 }

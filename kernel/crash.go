@@ -16,6 +16,12 @@ const (
 type crash struct {
 	reason string
 	stack  string // empty where there was no panic
+	meant  bool   // an order, or the word of one that was told to go: news only if it is the crash
+}
+
+// at is c with a word of when it came.
+func (c *crash) at(when string) *crash {
+	return &crash{reason: clip(when+c.reason, maxReason), stack: c.stack, meant: c.meant}
 }
 
 // String keeps the library's own log line short.

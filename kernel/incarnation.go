@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/asynkron/protoactor-go/actor"
 )
 
 // incarnation is one life of a child: the actor value, its goroutines and what
@@ -22,10 +20,12 @@ type incarnation struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup // goroutines started with Life.Go, alarms that are set
 	alarms alarms
+	lane   *lane // runs the turns
 
 	startLimit, limit time.Duration
 	now               func() time.Time
-	tell              func(msg any) // to the root
+	tell              func(msg any)  // to the root
+	fault             func(c *crash) // publishes what is no crash any more
 
 	mu        sync.Mutex
 	since     time.Time // when the current turn began; zero while idle
@@ -33,10 +33,21 @@ type incarnation struct {
 	turn      uint64 // counts turns
 	inHand    any    // the message of the current turn
 	fallen    *crash // a reason to crash at the next turn
-	hang      bool   // a drill: hang at the next turn
+	over      bool   // no turn will come that could crash: what falls now is a fault
+	drill     drill  // to hang
 	begun     bool   // Actor.Start has returned
+	ending    bool   // the current turn is Actor.Stop, with all that it waits for
 	abandoned chan struct{}
 }
+
+// drill is a hang by order.
+type drill uint8
+
+const (
+	noDrill      drill = iota
+	drillOrdered       // for the next turn
+	drillHangs         // in it now
+)
 
 func newIncarnation(r *root, s *service) *incarnation {
 	gen := uint64(1)
@@ -48,17 +59,30 @@ func newIncarnation(r *root, s *service) *incarnation {
 		cell: s.cell, ledger: r.ledger, gen: gen, make: s.child.New, ctx: ctx, cancel: cancel,
 		startLimit: cmp.Or(s.child.StartTimeout, r.policy.StartTimeout),
 		limit:      cmp.Or(s.child.Watchdog, r.policy.Watchdog),
-		now:        r.now, tell: r.tell, abandoned: make(chan struct{}),
+		now:        r.now, tell: r.tell, abandoned: make(chan struct{}), lane: newLane(),
+		fault: func(c *crash) { r.fault(s.child.Name, c) },
 	}
 	inc.alarms.inc = inc
 	return inc
 }
 
 // end tells the incarnation that it is over: its ctx ends, its alarms do not
-// ring any more.
+// ring any more, and a fall that no turn has seen is told as a fault.
 func (i *incarnation) end() {
+	i.mu.Lock()
+	unseen := i.fallen
+	i.fallen, i.over = nil, true
+	i.mu.Unlock()
 	i.cancel()
 	i.alarms.end()
+	i.trace(unseen)
+}
+
+// trace tells of a fall that no crash comes of.
+func (i *incarnation) trace(c *crash) {
+	if c != nil && !c.meant {
+		i.fault(c)
+	}
 }
 
 // name is unique over the life of the tree.
@@ -67,17 +91,28 @@ func (i *incarnation) name() string { return i.cell.name + "~" + strconv.FormatU
 // begin marks the start of a turn for the watchdog.
 func (i *incarnation) begin(limit time.Duration, msg any) {
 	i.mu.Lock()
-	i.since, i.turnLimit, i.inHand = i.now(), limit, msg
-	i.turn++
+	i.beginLocked(limit, msg)
 	i.mu.Unlock()
 }
 
-// done marks the end of a turn and returns the message it was about.
-func (i *incarnation) done() any {
+func (i *incarnation) beginLocked(limit time.Duration, msg any) {
+	i.since, i.turnLimit, i.inHand = i.now(), limit, msg
+	i.turn++
+}
+
+// done marks the end of a turn.
+func (i *incarnation) done() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.since, i.inHand = time.Time{}, nil
+}
+
+// letGo takes the message of the current turn out of its hand; the turn goes on.
+func (i *incarnation) letGo() any {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	msg := i.inHand
-	i.since, i.inHand = time.Time{}, nil
+	i.inHand = nil
 	return msg
 }
 
@@ -115,11 +150,29 @@ func (i *incarnation) abandonAny() bool {
 	return i.abandon(turn)
 }
 
-// hangs reports whether a drill has told it to.
+// hangs reports whether it hangs by order now.
 func (i *incarnation) hangs() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.hang
+	return i.drill == drillHangs
+}
+
+// callOff takes back an order to hang that has not begun, and reports whether
+// one has: what is in hand then is the drill, and no work.
+func (i *incarnation) callOff() (hangs bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.drill == drillOrdered {
+		i.drill = noDrill
+	}
+	return i.drill == drillHangs
+}
+
+// stops reports whether it is in Actor.Stop.
+func (i *incarnation) stops() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.ending
 }
 
 func (i *incarnation) hasStarted() bool {
@@ -137,147 +190,45 @@ func (i *incarnation) isAbandoned() bool {
 	}
 }
 
-// fall makes the actor crash at its next turn, which comes at once.
+// fall makes the actor crash at its next turn, which comes at once. A second
+// fall, or one that comes when the incarnation is over, is a fault.
 func (i *incarnation) fall(c *crash) {
 	i.mu.Lock()
-	if i.fallen == nil {
+	crashes := i.fallen == nil && !i.over
+	if crashes {
 		i.fallen = c
 	}
 	i.mu.Unlock()
+	if !crashes {
+		i.trace(c)
+		return
+	}
 	i.cell.wake(i)
 }
 
 // hangNext makes the actor hang at its next turn, which comes at once.
 func (i *incarnation) hangNext() {
 	i.mu.Lock()
-	i.hang = true
+	i.drill = drillOrdered
 	i.mu.Unlock()
 	i.cell.wake(i)
 }
 
-func (i *incarnation) orders() (*crash, bool) {
+func (i *incarnation) hasFallen() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.fallen, i.hang
+	return i.fallen != nil
 }
 
-// tick says: look into your cell.
-type tick struct{}
-
-// IgnoreDeadLetterLogging: a tick for an actor that is gone means nothing.
-func (tick) IgnoreDeadLetterLogging() {}
-
-// Receive is the actor library's entry: the lifecycle and the ticks.
-func (i *incarnation) Receive(ctx actor.Context) {
-	switch ctx.Message().(type) {
-	case *actor.Started:
-		i.start(ctx)
-	case tick:
-		i.step()
-	case *actor.Stopping:
-		i.stop()
-	}
-}
-
-// start runs Actor.Start, then opens the cell.
-func (i *incarnation) start(ctx actor.Context) {
-	i.begin(i.startLimit, nil)
-	i.guarded(func() error {
-		i.actor = i.make()
-		return i.actor.Start(i.ctx, &Life{i})
-	})
-	i.done()
-	if i.isAbandoned() {
-		return
-	}
+// obey takes what the next turn is to do instead of a message. A hang begins
+// with it.
+func (i *incarnation) obey() (fallen *crash, hang bool) {
 	i.mu.Lock()
-	i.begun = true
-	i.mu.Unlock()
-	root, self := ctx.ActorSystem().Root, ctx.Self()
-	i.cell.up(i, func() { root.Send(self, tick{}) })
-	i.alarms.begin()
-	i.tell(started{i})
-	if c, _ := i.orders(); c != nil { // one of its goroutines fell before there was a cell to wake
-		i.cell.wake(i)
+	defer i.mu.Unlock()
+	fallen, i.fallen = i.fallen, nil
+	if fallen == nil && i.drill == drillOrdered {
+		i.drill = drillHangs
+		i.beginLocked(i.limit, nil)
 	}
-}
-
-// step takes one turn: an order first, else the oldest message.
-func (i *incarnation) step() {
-	if i.isAbandoned() {
-		return
-	}
-	switch fallen, hang := i.orders(); {
-	case fallen != nil:
-		i.shut()
-		panic(fallen)
-	case hang:
-		i.begin(i.limit, nil)
-		<-i.abandoned // deaf to its ctx, as a real hang is
-		return
-	}
-	msg := i.cell.next(i)
-	if msg == nil {
-		return
-	}
-	if c, ok := msg.(claimer); ok && !c.claim() {
-		return // its caller gave up: surely not done
-	}
-	i.begin(i.limit, msg)
-	i.guarded(func() error { return i.actor.Receive(i.ctx, msg) })
-	i.done()
-}
-
-// shut is the first thing that a crash does, still on the actor's goroutine:
-// no message is accepted, and readiness says so, before any caller hears of it.
-func (i *incarnation) shut() {
-	if i.cell.down(i) {
-		i.ledger.update(i.cell.name, func(st *ServiceStatus) {
-			if st.State == Probing {
-				st.State = Storm
-			} else {
-				st.State = Backoff
-			}
-		})
-	}
-}
-
-// guarded runs f; its panic or error goes on as a panic, after the caller
-// whose message it was has been answered.
-func (i *incarnation) guarded(f func() error) {
-	defer func() {
-		v := recover()
-		if v == nil {
-			return // also runtime.Goexit: the turn stays open and the watchdog finds it
-		}
-		c := crashOf("panic: ", v)
-		i.shut()
-		fail(i.done(), ErrCrashed)
-		panic(c)
-	}()
-	if err := f(); err != nil {
-		panic(&crash{reason: clip(err.Error(), maxReason)})
-	}
-}
-
-// stop ends the goroutines, then runs Actor.Stop. It never panics: the library
-// would never finish the stop.
-func (i *incarnation) stop() {
-	i.cell.down(i)
-	i.end()
-	i.begin(i.limit, nil)
-	returned := false
-	defer func() {
-		if v := recover(); v != nil {
-			i.tell(stopFailed{i, crashOf("panic in Stop: ", v)})
-		} else if !returned {
-			return
-		}
-		i.done()
-	}()
-	i.tasks.Wait()
-	if i.actor != nil {
-		i.actor.Stop()
-	}
-	returned = true
+	return fallen, i.drill == drillHangs
 }

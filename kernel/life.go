@@ -17,8 +17,8 @@ func (l *Life) Incarnation() uint64 { return l.inc.gen }
 
 // Go runs fn on a goroutine that this incarnation owns: its ctx ends with the
 // incarnation, and the next one starts only after fn has returned. A panic or
-// an error from fn, while ctx is alive, is a crash of the actor. task names it
-// in the reason.
+// an error from fn, while ctx is alive, is a crash of the actor; a panic later is
+// published as a Fault. task names it in the reason.
 func (l *Life) Go(task string, fn func(ctx context.Context) error) {
 	inc := l.inc
 	inc.tasks.Go(func() {

@@ -17,7 +17,7 @@ type Policy struct {
 	QuarantineAfter int           // 10: that many inside Window is a quarantine
 	ForgiveAfter    time.Duration // 60 s: healthy for so long, and the past is forgotten
 	ProbeAfter      time.Duration // 60 s: pause before a quarantined child's half-open probe
-	Watchdog        time.Duration // 2 s: one message may take so long
+	Watchdog        time.Duration // 2 s: one message, or Actor.Stop before a restart, may take so long
 	StartTimeout    time.Duration // 30 s: Actor.Start may take so long
 }
 

@@ -26,6 +26,11 @@ func TestRecordDecides(t *testing.T) {
 			{s, Storm, 5 * s}, {s, Storm, 5 * s}, {s, Storm, 5 * s}, {s, Storm, 5 * s},
 			{s, Quarantined, 60 * s}, {61 * s, Quarantined, 60 * s},
 		},
+		"a quarantine that goes on crashing keeps no more than it needs": {
+			{0, Backoff, 100 * ms}, {s, Backoff, 200 * ms}, {s, Backoff, 400 * ms}, {s, Backoff, 800 * ms}, {s, Backoff, 1600 * ms},
+			{s, Storm, 5 * s}, {s, Storm, 5 * s}, {s, Storm, 5 * s}, {s, Storm, 5 * s},
+			{s, Quarantined, 60 * s}, {s, Quarantined, 60 * s}, {s, Quarantined, 60 * s},
+		},
 		"the window slides: a crash exactly as old as the window does not count": {
 			{0, Backoff, 100 * ms}, {s, Backoff, 200 * ms}, {s, Backoff, 400 * ms}, {s, Backoff, 800 * ms}, {s, Backoff, 1600 * ms},
 			{56 * s, Backoff, 3200 * ms},

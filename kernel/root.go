@@ -28,7 +28,8 @@ type service struct {
 	ordered  bool                  // this incarnation has a chaos order to follow
 	kill     *Call[order, int64]   // the kill that it follows
 	queued   []*Call[order, int64] // chaos orders that wait for an incarnation
-	restart  []*Call[order, int64]
+	restart  []*Call[order, int64] // restarts that wait for the next incarnation to run
+	early    []*Call[order, int64] // restarts that wait for a crash to be entered in the books
 }
 
 // Messages of the root.
@@ -39,30 +40,13 @@ type (
 		turn  uint64
 		limit time.Duration
 	}
-	stopFailed struct {
-		inc *incarnation
-		why *crash
-	}
 	timeUp struct {
 		s     *service
 		epoch uint64
 	}
-	order struct {
-		verb   verb
-		child  string
-		reason string
-	}
 	stopAll  struct{ done chan<- []string } // gets the names of the abandoned
 	stopHard struct{}
 	pressed  struct{ inc *incarnation }
-)
-
-type verb uint8
-
-const (
-	verbRestart verb = iota
-	verbKill
-	verbHang
 )
 
 // root supervises: it is the parent actor of every incarnation and its own
@@ -86,11 +70,11 @@ type root struct {
 	stopping int // index of the child that is being stopped, len(services) before that
 	stopDone chan<- []string
 	hard     bool
-	left     []string          // abandoned by the stop
-	stray    map[string]string // PID -> child of every abandoned incarnation that has not ended yet
-	strays   atomic.Int64      // len(stray), for others to read
-	aborted  atomic.Int64      // incarnations abandoned in all
-	ended    context.Context   // the library has stopped the root
+	left     []string                // abandoned by the stop
+	stray    map[string]*incarnation // by PID: the abandoned that have not ended yet
+	strays   atomic.Int64            // len(stray), for others to read
+	aborted  atomic.Int64            // incarnations abandoned in all
+	ended    context.Context         // the library has stopped the root
 	end      context.CancelCauseFunc
 }
 
@@ -109,8 +93,6 @@ func (r *root) Receive(ctx actor.Context) {
 		r.started(m.inc)
 	case hung:
 		r.hung(m)
-	case stopFailed:
-		r.fault(m.inc.cell.name, m.why)
 	case timeUp:
 		r.timeUp(m)
 	case *Call[order, int64]:
@@ -134,6 +116,7 @@ func (r *root) survive() {
 	}
 }
 
+// fault publishes what is no crash. Any goroutine may call it.
 func (r *root) fault(service string, c *crash) {
 	r.bus.Publish(Event{Topic: r.topic + ".crash", Kind: KindFault, Service: service, Data: FaultData{What: c.reason, Stack: c.stack}})
 }
@@ -142,11 +125,27 @@ func (r *root) fault(service string, c *crash) {
 func (r *root) HandleFailure(_ *actor.ActorSystem, _ actor.Supervisor, who *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	defer r.survive()
 	r.ctx.Stop(who) // its incarnation is over whatever comes next
+	c := crashOf("panic: ", reason)
 	i := slices.IndexFunc(r.services, func(s *service) bool { return s.pid != nil && s.pid.Id == who.Id })
-	if i < 0 || r.services[i].down {
-		return // abandoned, or ended by order, before
+	switch {
+	case i >= 0 && !r.services[i].down:
+		r.crashed(r.services[i], c)
+	case i >= 0: // ended by order before
+		r.services[i].inc.trace(c.at(whileStopping))
+	case r.stray[who.Id] != nil:
+		r.stray[who.Id].trace(c.at(afterAbandoned))
 	}
-	r.crashed(r.services[i], crashOf("panic: ", reason))
+}
+
+// lastResort is the strategy above the root: never reached while the root
+// swallows its own panics; it must not escalate, that would end the process.
+type lastResort struct{ root *root }
+
+// HandleFailure implements actor.SupervisorStrategy.
+func (l *lastResort) HandleFailure(_ *actor.ActorSystem, sv actor.Supervisor, who *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	defer func() { _ = recover() }()
+	l.root.fault("", crashOf("the supervisor fell: ", reason))
+	sv.ResumeChildren(who)
 }
 
 // boot starts the next child for the first time. The one after it follows when
@@ -174,7 +173,7 @@ func (r *root) spawn(s *service) {
 	if !s.record.troubled() {
 		r.ledger.update(s.child.Name, func(st *ServiceStatus) { st.State, st.NextRestart = Starting, time.Time{} })
 	}
-	props := actor.PropsFromProducer(func() actor.Actor { return inc })
+	props := actor.PropsFromProducer(func() actor.Actor { return inc }, actor.WithDispatcher(inc.lane))
 	pid, err := r.ctx.SpawnNamed(props, inc.name())
 	if err != nil { // the name is new each time, so this is a fault of the library
 		s.pid = nil
@@ -271,12 +270,16 @@ func (s *service) released() {
 // terminated notes that an incarnation has ended and goes on with what waited
 // for it.
 func (r *root) terminated(who *actor.PID) {
-	delete(r.stray, who.Id)
-	r.strays.Store(int64(len(r.stray)))
+	if inc := r.stray[who.Id]; inc != nil {
+		inc.lane.wait()
+		delete(r.stray, who.Id)
+		r.strays.Store(int64(len(r.stray)))
+	}
 	for i, s := range r.services {
 		if s.pid == nil || s.pid.Id != who.Id {
 			continue
 		}
+		s.inc.lane.wait()
 		s.released()
 		switch {
 		case r.leaving():

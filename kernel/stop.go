@@ -11,6 +11,7 @@ func (r *root) stopAll(m stopAll) {
 	r.stopDone = m.done
 	for _, s := range r.services {
 		s.disarm()
+		s.restart, s.early = append(s.restart, s.early...), nil
 		s.answerRestart(ErrStopped)
 		s.refuseOrders(ErrStopped)
 	}
@@ -34,7 +35,7 @@ func (r *root) stopNext() {
 		s.inc.end() // still in Start: let it notice
 	}
 	r.ctx.Stop(s.pid)
-	if s.inc.hangs() || r.hard {
+	if s.inc.callOff() || r.hard {
 		r.press(s)
 	}
 }

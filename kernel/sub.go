@@ -18,10 +18,6 @@ type Sub struct {
 	closed bool
 }
 
-func (s *Sub) wants(e *Event) bool {
-	return below(e.Topic, s.q.Topic) && (s.q.Kind == "" || s.q.Kind == e.Kind)
-}
-
 func (s *Sub) push(e Event) {
 	s.mu.Lock()
 	if s.buf.push(e) {
@@ -80,20 +76,30 @@ func (s *Sub) Close() {
 }
 
 // Handle runs fn for every event of the subscription on a goroutine of its
-// own until the bus or the subscription closes. A panic of fn costs that one
-// event; it is published as a Fault and never ends the process. The returned
-// function closes the subscription, lets fn finish what waits, and returns.
+// own until the bus or the subscription closes. A panic or runtime.Goexit of fn
+// costs that one event; it is published as a Fault and never ends the process.
+// The returned function closes the subscription, lets fn finish what waits, and
+// returns.
 func (s *Sub) Handle(fn func(e Event, lag uint64)) (stop func()) {
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	var read func()
+	read = func() {
+		ended := false
+		defer func() {
+			if !ended { // fn took this goroutine down: another goes on
+				wg.Go(read)
+			}
+		}()
 		for {
 			e, lag, err := s.Next(context.Background()) // ends with Close
 			if err != nil {
+				ended = true
 				return
 			}
 			s.handle(fn, e, lag)
 		}
-	})
+	}
+	wg.Go(read)
 	return func() {
 		s.Close()
 		wg.Wait()
@@ -101,13 +107,18 @@ func (s *Sub) Handle(fn func(e Event, lag uint64)) (stop func()) {
 }
 
 func (s *Sub) handle(fn func(Event, uint64), e Event, lag uint64) {
+	returned := false
 	defer func() {
 		v := recover()
-		if v == nil || e.Kind == KindFault { // never answer a fault with a fault
+		if returned || e.Kind == KindFault { // never answer a fault with a fault
 			return
 		}
-		c := crashOf("event handler panicked on "+e.Kind+": ", v)
+		c := &crash{reason: "event handler ended by runtime.Goexit on " + e.Kind}
+		if v != nil {
+			c = crashOf("event handler panicked on "+e.Kind+": ", v)
+		}
 		s.bus.Publish(Event{Topic: e.Topic, Kind: KindFault, Service: e.Service, Data: FaultData{What: c.reason, Stack: c.stack}})
 	}()
 	fn(e, lag)
+	returned = true
 }

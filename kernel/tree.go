@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -13,32 +11,19 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// Options configures a tree.
-type Options struct {
-	// Name is the prefix of every topic; "" means "node".
-	Name string
-	// Children, in order of start.
-	Children []Child
-	Policy   Policy
-	Bus      *Bus             // nil: a bus of its own with default bounds
-	Now      func() time.Time // nil: time.Now
-	// Jitter draws uniformly from [0, d]; nil: math/rand/v2.
-	Jitter func(d time.Duration) time.Duration
-	// Log gets what the actor library itself has to say, from WARN up; nil
-	// drops it. The kernel logs nothing of its own.
-	Log slog.Handler
-}
-
 // Tree is a running list of supervised children.
 type Tree struct {
 	root     *root
-	pid      *actor.PID
 	refs     map[string]*Ref
 	bus      *Bus
 	ledger   *Ledger
 	ownBus   bool
 	watchdog sync.WaitGroup
 	unwatch  context.CancelFunc
+
+	mu   sync.Mutex
+	pid  *actor.PID // of the root; nil before Start
+	over bool       // Stop was called
 
 	stopOnce sync.Once
 	stopErr  error
@@ -67,8 +52,17 @@ func New(o Options) (*Tree, error) {
 
 // Start starts the children in order, each when the one before it runs or has
 // failed once, and returns at once; [Ledger.Readiness] tells when they run.
-// The caller must call Stop.
+// The caller must call Stop. A tree runs once: an error is a second start, or
+// ErrStopped after Stop.
 func (t *Tree) Start() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case t.over:
+		return ErrStopped
+	case t.pid != nil:
+		return errors.New("kernel: a tree can not be started twice; make another with New")
+	}
 	t.ledger.tell()
 	props := actor.PropsFromProducer(func() actor.Actor { return t.root }, actor.WithGuardian(&lastResort{t.root}))
 	pid, err := t.root.sys.Root.SpawnNamed(props, t.root.topic)
@@ -78,74 +72,6 @@ func (t *Tree) Start() error {
 	t.pid = pid
 	t.watch()
 	return nil
-}
-
-func (o *Options) check() error {
-	if o.Name == "" {
-		o.Name = "node"
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Jitter == nil {
-		o.Jitter = fullJitter
-	}
-	errs := []error{o.Policy.Validate()}
-	seen := map[string]bool{}
-	for _, c := range o.Children {
-		errs = append(errs, c.check(seen))
-	}
-	return errors.Join(errs...)
-}
-
-func newRoot(o Options, bus *Bus) *root {
-	r := &root{
-		policy: o.Policy.withDefaults(), topic: o.Name, bus: bus, now: o.Now, jitter: o.Jitter,
-		ledger: newLedger(o.Name, bus, o.Now), byName: map[string]*service{},
-		stray: map[string]string{},
-	}
-	r.ended, r.end = context.WithCancelCause(context.Background())
-	for _, c := range o.Children {
-		q := c.QueueCap
-		if q == 0 {
-			q = defaultQueueCap
-		}
-		s := &service{child: c, cell: &cell{name: c.Name, cap: q}, record: record{state: Running}}
-		r.services = append(r.services, s)
-		r.byName[c.Name] = s
-		r.ledger.add(c, s.cell)
-	}
-	if o.Log == nil {
-		o.Log = slog.NewTextHandler(io.Discard, nil)
-	}
-	r.sys = actor.NewActorSystemWithConfig(&actor.Config{
-		// Ticks for actors that have just gone are no news; the throttle's
-		// goroutine lives for one interval after each of them.
-		DeadLetterThrottleInterval: time.Millisecond,
-		DiagnosticsSerializer:      func(actor.Actor) string { return "" },
-		LoggerFactory:              func(*actor.ActorSystem) *slog.Logger { return slog.New(warnings{o.Log}) },
-	})
-	return r
-}
-
-// warnings passes WARN and worse: below that the library prints whole messages.
-type warnings struct{ slog.Handler }
-
-func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
-}
-func (w warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(a)} }
-func (w warnings) WithGroup(n string) slog.Handler      { return warnings{w.Handler.WithGroup(n)} }
-
-// lastResort is the strategy above the root: never reached while the root
-// swallows its own panics; it must not escalate, that would end the process.
-type lastResort struct{ root *root }
-
-// HandleFailure implements actor.SupervisorStrategy.
-func (l *lastResort) HandleFailure(_ *actor.ActorSystem, sv actor.Supervisor, who *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	defer func() { _ = recover() }()
-	l.root.fault("", crashOf("the supervisor fell: ", reason))
-	sv.ResumeChildren(who)
 }
 
 func (t *Tree) watch() {
@@ -164,7 +90,14 @@ func (t *Tree) watch() {
 	t.watchdog.Go(func() { watchdog(ctx, max(every, time.Millisecond), all, t.root.now, t.tell) })
 }
 
-func (t *Tree) tell(msg any) { t.root.sys.Root.Send(t.pid, msg) }
+func (t *Tree) tell(msg any) { t.root.sys.Root.Send(t.rootPID(), msg) }
+
+// rootPID is nil before Start.
+func (t *Tree) rootPID() *actor.PID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pid
+}
 
 // Bus returns the tree's bus.
 func (t *Tree) Bus() *Bus { return t.bus }
@@ -181,7 +114,8 @@ func (t *Tree) Aborted() int64 { return t.root.aborted.Load() }
 // Restart ends a child's incarnation in good order, or cuts its backoff or
 // quarantine short, forgets its crashes, and returns its restart count when
 // the next incarnation runs. Errors: ErrUnknownChild, ErrStopped, ErrCrashed
-// when the new incarnation fell at once, ctx's.
+// when the new incarnation fell at once, ErrNotRunning when too many orders wait
+// for the child already, ctx's.
 func (t *Tree) Restart(ctx context.Context, child, reason string) (int64, error) {
 	return t.order(ctx, order{verbRestart, child, reason})
 }
@@ -189,7 +123,8 @@ func (t *Tree) Restart(ctx context.Context, child, reason string) (int64, error)
 // Kill makes a child crash between two messages and returns its restart count
 // when the crash is entered. While the child is down it waits for the next
 // incarnation, as long as ctx lasts; each kill is one crash. Errors:
-// ErrUnknownChild, ErrStopped, ErrNotRunning in a storm or quarantine, ctx's.
+// ErrUnknownChild, ErrStopped, ErrNotRunning in a storm or quarantine or when
+// too many orders wait for the child already, ctx's.
 func (t *Tree) Kill(ctx context.Context, child, reason string) (int64, error) {
 	return t.order(ctx, order{verbKill, child, reason})
 }
@@ -201,7 +136,7 @@ func (t *Tree) Hang(ctx context.Context, child, reason string) (int64, error) {
 }
 
 func (t *Tree) order(ctx context.Context, o order) (int64, error) {
-	if t.pid == nil {
+	if t.rootPID() == nil {
 		return 0, ErrStopped // not started
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -212,16 +147,22 @@ func (t *Tree) order(ctx context.Context, o order) (int64, error) {
 }
 
 // Stop stops the children in reverse order of their start, waits for each
-// until ctx ends, and leaves nothing behind that can end. After the first call
-// it returns the first call's result. Errors: ErrAbandoned.
+// until ctx ends, and leaves nothing behind that can end. The watchdog still ends
+// the wait for a message in hand, but not for Actor.Stop and what it waits for.
+// After the first call it returns the first call's result. Errors: ErrAbandoned.
 func (t *Tree) Stop(ctx context.Context) error {
 	t.stopOnce.Do(func() { t.stopErr = t.stop(ctx) })
 	return t.stopErr
 }
 
 func (t *Tree) stop(ctx context.Context) error {
-	if t.pid == nil {
-		return nil // never started
+	t.mu.Lock()
+	t.over = true
+	pid := t.pid
+	t.mu.Unlock()
+	if pid == nil {
+		t.discard()
+		return nil
 	}
 	done := make(chan []string, 1)
 	t.tell(stopAll{done})
@@ -234,7 +175,7 @@ func (t *Tree) stop(ctx context.Context) error {
 	}
 	t.unwatch()
 	t.watchdog.Wait()
-	t.root.sys.Root.Stop(t.pid)
+	t.root.sys.Root.Stop(pid)
 	if t.root.strays.Load() == 0 {
 		<-t.root.ended.Done()
 	}
@@ -246,4 +187,15 @@ func (t *Tree) stop(ctx context.Context) error {
 		return fmt.Errorf("%w: %s", ErrAbandoned, strings.Join(left, ", "))
 	}
 	return nil
+}
+
+// discard ends a tree that has never run.
+func (t *Tree) discard() {
+	for _, s := range t.root.services {
+		s.cell.close()
+	}
+	t.root.sys.Shutdown()
+	if t.ownBus {
+		t.bus.Close()
+	}
 }

@@ -71,6 +71,7 @@ func (d *Decoder) Corr() uint64 { return d.last }
 // [*Fault], or that of ctx while it waits to inflate; after it the stream is lost.
 func (d *Decoder) Next(ctx context.Context) (f Frame, ok bool, err error) {
 	b := d.buf[d.r:d.w]
+	d.last = 0
 	if len(b) < 4 {
 		return f, false, nil
 	}

@@ -107,7 +107,10 @@ func (x *Exchange) await() {
 	}
 }
 
-var errAnswered = errors.New("oap: the exchange has ended")
+var (
+	errAnswered = errors.New("oap: the exchange has ended")
+	errTooLarge = errors.New("oap: the answer does not fit a frame; send it with Write")
+)
 
 // Start begins an answer that has more than one frame.
 func (x *Exchange) Start(meta []byte) error { return x.send(FlagResp|FlagStart, meta) }
@@ -125,14 +128,21 @@ func (x *Exchange) Write(p []byte) (n int, err error) {
 }
 
 func (x *Exchange) send(flags uint16, payload []byte) error {
-	if x.answered.Load() {
+	switch {
+	case x.answered.Load():
 		return errAnswered
+	case len(payload) > MaxFrame-HeaderBytes:
+		return errTooLarge
 	}
 	return x.s.write(&Frame{Flags: flags, Code: 200, App: x.app, Tenant: x.tenant, Corr: x.corr, Payload: payload})
 }
 
-// End completes the answer, once.
+// End completes the answer, once. A body that does not fit a frame is an error, and
+// the exchange stays open.
 func (x *Exchange) End(code uint16, body []byte) error {
+	if len(body) > MaxFrame-HeaderBytes {
+		return errTooLarge
+	}
 	if !x.answered.CompareAndSwap(false, true) {
 		return errAnswered
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +21,6 @@ type toy struct {
 	ended   chan error    // what "read" and "hold" ended with; never full
 	state   chan bool     // what State was told; never full
 	faults  chan *oap.Fault
-	hold    sync.WaitGroup
 }
 
 func newToy() *toy {

@@ -56,6 +56,8 @@ type Options struct {
 	// is a [*Fault] or wraps inflate.ErrBusy.
 	Fault func(err error, corr uint64) (code uint16, body []byte)
 	Now   func() time.Time // deadlines of connections hang on it; nil: time.Now
+	// State is told when handlers begin to work on a connection and when the last
+	// has returned. It is called under a lock of the session and must not wait.
 	State func(c net.Conn, working bool)
 	// Limits is asked for each connection.
 	Limits func() Limits
@@ -89,6 +91,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ss := &session{
 		o: &s.o, limits: l, conn: c, ctx: ctx, cancel: cancel, open: map[uint64]*Exchange{},
+		turn: make(chan struct{}, 1), places: make(chan struct{}, 2*l.Inflight), rested: make(chan struct{}, 1), quiet: s.o.Now(),
 		dec: Decoder{Ratio: l.Ratio, InflateMax: l.InflateMax, Guard: s.o.Guard},
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,8 @@ import (
 const (
 	maxLate     = 128 // exchanges that ended before their request did, remembered
 	goodbyeWait = 250 * time.Millisecond
-	goodbyeRead = 64 << 10
+	goodbyeRead = 4 << 20
+	halfWait    = time.Second // for the answers to a client that has said all it will
 )
 
 var errGone = errors.New("oap: the connection is gone")
@@ -32,15 +34,20 @@ type session struct {
 	ctx    context.Context // of the connection: a session is a life of its own
 	cancel context.CancelCauseFunc
 	dec    Decoder
+	due    time.Time // of the frame that has begun; zero: none has
 
 	handlers sync.WaitGroup
+	places   chan struct{} // a token for each handler; more than may be open, since some have answered and not returned
+	rested   chan struct{} // holds a token when the last handler has returned
 
-	writing sync.Mutex // guards the connection's writes, and out
-	out     []byte
+	turn chan struct{} // holds a token while somebody writes and uses out
+	out  []byte
 
-	mu   sync.Mutex // guards open, late and the fields of exchanges that say so
-	open map[uint64]*Exchange
-	late []uint64
+	mu      sync.Mutex // guards all that follows, and the fields of exchanges that say so
+	open    map[uint64]*Exchange
+	late    []uint64
+	running int       // handlers
+	quiet   time.Time // since when none is
 }
 
 // run reads until the connection ends or a frame is at fault.
@@ -55,79 +62,114 @@ func (s *session) run() {
 			s.goodbye(err)
 			return
 		case ok:
+			s.due = time.Time{}
 			s.take(&f)
 			continue
 		}
-		if err := s.read(); err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) && s.ctx.Err() == nil {
-				s.goodbye(ErrFrameSlow)
-			}
+		switch err := s.read(); {
+		case err == nil:
+		case errors.Is(err, errIdle), s.ctx.Err() != nil:
+			return
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.goodbye(ErrFrameSlow)
+			return
+		case errors.Is(err, io.EOF) && s.dec.Left() == 0:
+			s.finish()
+			return
+		default:
 			return
 		}
 	}
 }
 
+var errIdle = errors.New("oap: the connection has idled too long")
+
 // read waits for more bytes: for the rest of a frame not long, for a new one as
-// long as exchanges are open, else until the connection has idled enough. It
-// fails with the deadline only when a frame is late.
+// long as handlers work, else until the connection has idled enough. It fails with
+// the deadline only when a frame is late.
 func (s *session) read() error {
+	begun := s.dec.Left() > 0
+	if begun && s.due.IsZero() {
+		s.due = s.o.Now().Add(s.limits.FrameTimeout)
+	}
 	for {
-		begun := s.dec.Left() > 0
-		wait := s.limits.IdleTimeout
-		if begun {
-			wait = s.limits.FrameTimeout
+		due := s.due
+		if !begun {
+			due = s.idleEnd()
 		}
-		due := s.o.Now().Add(wait)
-		for {
-			if err := s.conn.SetReadDeadline(due); err != nil {
-				return err
-			}
-			if s.ctx.Err() != nil {
-				return context.Cause(s.ctx)
-			}
-			n, err := s.conn.Read(s.dec.Room())
-			s.dec.Filled(n)
-			switch {
-			case n > 0 && !begun, n > 0 && s.whole():
-				return nil
-			case n > 0: // more of the same frame, under the same deadline
-				continue
-			case err == nil:
-				continue
-			case !errors.Is(err, os.ErrDeadlineExceeded) || begun:
-				return err
-			case s.busy():
-				// who waits for an answer may be silent
-			default:
-				return io.EOF
-			}
-			break
+		if err := s.conn.SetReadDeadline(due); err != nil {
+			return err
+		}
+		if s.ctx.Err() != nil {
+			return context.Cause(s.ctx)
+		}
+		n, err := s.conn.Read(s.dec.Room())
+		s.dec.Filled(n)
+		switch {
+		case n > 0:
+			return nil
+		case err == nil:
+		case !errors.Is(err, os.ErrDeadlineExceeded) || begun:
+			return err
+		case s.o.Now().Before(s.idleEnd()): // it was not idle meanwhile
+		default:
+			return errIdle
 		}
 	}
 }
 
-// whole reports whether Next has something to say.
-func (s *session) whole() bool {
-	b := s.dec.buf[s.dec.r:s.dec.w]
-	if len(b) < HeaderBytes {
-		return false
-	}
-	n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-	return n > MaxFrame || len(b) >= int(n)
-}
-
-func (s *session) busy() bool {
+// idleEnd is when the connection will have idled enough, if nothing happens. Who
+// waits for an answer may be silent.
+func (s *session) idleEnd() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.open) > 0
+	if s.running > 0 {
+		return s.o.Now().Add(s.limits.IdleTimeout)
+	}
+	return s.quiet.Add(s.limits.IdleTimeout)
 }
 
-// take carries out one frame.
+// finish lets whole requests be answered after the client has closed its half, and
+// gives the others up. It does not wait long: a client that has gone looks the same.
+func (s *session) finish() {
+	s.mu.Lock()
+	working := s.running > 0
+	for _, x := range s.open {
+		if !x.whole {
+			x.cancel()
+		}
+	}
+	s.mu.Unlock()
+	patience := time.NewTimer(halfWait)
+	defer patience.Stop()
+	for working {
+		select {
+		case <-s.rested:
+		case <-patience.C:
+			return
+		case <-s.ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		working = s.running > 0
+		s.mu.Unlock()
+	}
+}
+
+// take carries out one frame. A number that is open is its exchange's, whatever
+// application the frame names.
 func (s *session) take(f *Frame) {
+	s.mu.Lock()
+	x := s.open[f.Corr]
+	s.mu.Unlock()
 	switch {
 	case f.Flags&(FlagResp|FlagEvent) != 0 || f.Flags&FlagReq == 0:
+		if x != nil {
+			x.abort(ErrNotRequest)
+			return
+		}
 		s.refuse(f.Corr, ErrNotRequest)
-	case f.App == AppHello:
+	case f.App == AppHello && x == nil:
 		s.hello(f)
 	case f.Flags&FlagStart != 0:
 		s.start(f)
@@ -176,20 +218,41 @@ func (s *session) begin(f *Frame) {
 	if !x.unary {
 		x.chunks = make(chan chunk, 1)
 	}
+	select {
+	case s.places <- struct{}{}:
+	case <-s.ctx.Done():
+		x.cancel()
+		return
+	}
 	s.mu.Lock()
 	x.whole = x.unary
 	s.open[f.Corr] = x
-	first := len(s.open) == 1
 	s.forgetLate(f.Corr)
-	s.mu.Unlock()
-	if first {
+	if s.running++; s.running == 1 {
 		s.o.State(s.conn, true)
 	}
+	s.mu.Unlock()
 	s.handlers.Go(func() {
+		defer s.returned()
 		defer x.cancel()
 		defer x.over()
 		s.o.Handle(x.ctx, x)
 	})
+}
+
+// returned counts a handler out.
+func (s *session) returned() {
+	s.mu.Lock()
+	if s.running--; s.running == 0 {
+		s.quiet = s.o.Now()
+		s.o.State(s.conn, false)
+		select {
+		case s.rested <- struct{}{}:
+		default:
+		}
+	}
+	s.mu.Unlock()
+	<-s.places
 }
 
 // over ends what its handler did not, after a panic too.
@@ -245,15 +308,14 @@ func (s *session) ended(x *Exchange) {
 	if !x.whole {
 		s.expectLate(x.corr)
 	}
-	last := len(s.open) == 0
 	s.mu.Unlock()
-	if last {
-		s.o.State(s.conn, false)
-	}
 }
 
 // expectLate remembers that the rest of a request may still come; mu is held.
 func (s *session) expectLate(corr uint64) {
+	if slices.Contains(s.late, corr) {
+		return
+	}
 	if len(s.late) == maxLate {
 		s.late = s.late[:copy(s.late, s.late[1:])]
 	}
@@ -306,8 +368,12 @@ func (s *session) goodbye(err error) {
 
 // write sends one frame whole.
 func (s *session) write(f *Frame) error {
-	s.writing.Lock()
-	defer s.writing.Unlock()
+	select {
+	case s.turn <- struct{}{}:
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
+	defer func() { <-s.turn }()
 	if err := s.ctx.Err(); err != nil {
 		return context.Cause(s.ctx)
 	}

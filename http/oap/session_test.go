@@ -67,9 +67,15 @@ func TestStreamRules(t *testing.T) {
 		{"no answer", []oap.Frame{start(5, `{"op":"silent"}`, end)}, "Internal", 500},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := connect(t, t.Context(), newToy().options())
+			y := newToy()
+			p := connect(t, t.Context(), y.options())
 			p.send(test.send...)
 			p.want(answer, test.code, 5, test.want)
+			if string(test.send[0].Payload) == `{"op":"hold"}` { // its handler hears of it
+				if err := <-y.ended; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
 			p.alive()
 		})
 	}
