@@ -29,6 +29,7 @@ const (
 type ClientOptions struct {
 	Addr   string                 // host:port, or a base URL with http:// or https://
 	Socket string                 // path of the operator socket
+	OAP    string                 // host:port of OAP/1: every call goes there instead, those that it has verbs for
 	Token  func() (string, error) // a capability, asked for before each request on TCP; nil: none
 	CorrID func() string          // names each call; nil: the node does
 	Retry  Retry                  // zero: no retries
@@ -69,6 +70,9 @@ func NewClient(opt ClientOptions) (*Client, error) {
 	if opt.Socket != "" {
 		c.token = nil // the socket's peer credentials are the authority there
 	}
+	if opt.OAP != "" {
+		opt.HTTP = &http.Client{Transport: &overOAP{addr: opt.OAP}}
+	}
 	if opt.HTTP != nil {
 		c.hc = undirected(*opt.HTTP)
 		c.patient = c.hc
@@ -95,6 +99,9 @@ func (c *Client) Close() {
 func baseURL(opt ClientOptions) (string, error) {
 	if opt.Socket != "" {
 		return "http://localhost", nil
+	}
+	if opt.OAP != "" {
+		return "http://oap", nil
 	}
 	if opt.Addr == "" {
 		return "", errors.New("neither an address nor a socket to talk to")

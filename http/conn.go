@@ -50,6 +50,12 @@ func connOf(r *http.Request) *conn {
 	return c
 }
 
+// waits reports whether the connection waits without a complete request.
+func (c *conn) waits() bool {
+	state := c.state.Load()
+	return state != connWorking && state != connParked
+}
+
 // become moves the connection to a state; waiting begins anew except from quiet to begun.
 func (c *conn) become(state int32) {
 	if state != connBegun {

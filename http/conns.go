@@ -23,8 +23,9 @@ type connSet struct {
 
 	mu    sync.Mutex // guards all that follows
 	all   map[*conn]struct{}
-	alive int  // goroutines of net/http that serve connections
-	gone  bool // nothing is taken in any more
+	queue []waiting // those that have waited longest, as they were found last
+	alive int       // goroutines of net/http that serve connections
+	gone  bool      // nothing is taken in any more
 }
 
 func newConnSet(limit int, timeout time.Duration, now func() time.Time) *connSet {
@@ -72,27 +73,57 @@ func (s *connSet) add(nc net.Conn) (*conn, bool) {
 // its connection makes room for others.
 const stalledAfter = time.Second
 
+// waiting is a connection that waits, and since when.
+type waiting struct {
+	c     *conn
+	since int64
+}
+
+// foundAtOnce is how many that have waited longest are found at a time: whoever
+// begins to wait later comes behind them, so that they stay the first.
+const foundAtOnce = 64
+
 // longestWaiting is called with mu held. Who does not read what it asked for makes
 // room when nobody else waits. A poll that waits for a message does so only when
 // nothing else can: it loses nothing, and /healthz stays reachable.
 func (s *connSet) longestWaiting() *conn {
-	var oldest, stalled, parked *conn
+	for range 2 {
+		for i, w := range s.queue {
+			if _, in := s.all[w.c]; in && w.c.waits() && w.c.since.Load() == w.since {
+				s.queue = s.queue[i+1:]
+				return w.c
+			}
+		}
+		s.findWaiting()
+	}
+	var stalled, parked *conn
 	late := s.now().Add(-stalledAfter).UnixNano()
 	for c := range s.all {
-		switch state := c.state.Load(); {
-		case state == connWorking:
+		switch c.state.Load() {
+		case connWorking:
 			if w := c.writing.Load(); w != 0 && w < late && (stalled == nil || w < stalled.writing.Load()) {
 				stalled = c
 			}
-		case state == connParked:
+		case connParked:
 			if parked == nil || c.since.Load() < parked.since.Load() {
 				parked = c
 			}
-		case oldest == nil || c.since.Load() < oldest.since.Load():
-			oldest = c
 		}
 	}
-	return cmp.Or(oldest, stalled, parked)
+	return cmp.Or(stalled, parked)
+}
+
+// findWaiting looks at all connections.
+func (s *connSet) findWaiting() {
+	s.queue = s.queue[:0]
+	for c := range s.all {
+		if c.waits() {
+			s.queue = append(s.queue, waiting{c, c.since.Load()})
+		}
+	}
+	slices.SortFunc(s.queue, func(a, b waiting) int { return cmp.Compare(a.since, b.since) })
+	clear(s.queue[min(len(s.queue), foundAtOnce):])
+	s.queue = s.queue[:min(len(s.queue), foundAtOnce)]
 }
 
 func (s *connSet) remove(c *conn) {

@@ -8,9 +8,7 @@ import "time"
 func (m *Machine) enqueue(now time.Duration, t *Ticket) {
 	f := t.flow
 	alone := f.line.first == nil
-	if alone {
-		m.weight += f.weight
-	}
+	m.seen(now, f)
 	t.state = stateQueued
 	f.line.push(t)
 	if t.again {
@@ -49,17 +47,44 @@ func (m *Machine) accrue(now time.Duration, f *flow) {
 		return
 	}
 	if dt := now - f.accrued; dt > 0 {
-		share := m.pace.lately(now) * float64(f.weight) / float64(m.rivals(f))
+		share := m.pace.lately(now) * float64(f.weight) / float64(m.rivals(now, f))
 		f.credit, f.accrued = min(most, f.credit+dt.Seconds()*share), now
 	}
 }
 
-// rivals is the weight of all who wait, and of f.
-func (m *Machine) rivals(f *flow) int {
-	if f.line.first == nil {
-		return m.weight + f.weight
+// rivalFor is how long a flow that had to wait counts as one that shares.
+const rivalFor = time.Second
+
+// seen notes that a flow had to wait.
+func (m *Machine) seen(now time.Duration, f *flow) {
+	if f.seen {
+		m.recent.Remove(f.at)
+	} else {
+		m.weight += f.weight
 	}
-	return m.weight
+	f.seen, f.seenAt = true, now
+	f.at = m.recent.PushBack(f)
+	for m.recent.Len() > MaxFlows {
+		m.unsee(now, m.recent.Front().Value.(*flow))
+	}
+}
+
+func (m *Machine) unsee(now time.Duration, f *flow) {
+	m.recent.Remove(f.at)
+	m.weight -= f.weight
+	f.seen, f.at = false, nil
+	m.forget(now, f)
+}
+
+// rivals is the weight of all who had to wait lately, and of f.
+func (m *Machine) rivals(now time.Duration, f *flow) int {
+	for e := m.recent.Front(); e != nil && e.Value.(*flow).seenAt < now-rivalFor; e = m.recent.Front() {
+		m.unsee(now, e.Value.(*flow))
+	}
+	if f.seen {
+		return m.weight
+	}
+	return m.weight + f.weight
 }
 
 // leaveLine takes a request out of its line. Its flow stays on its list until its
@@ -76,9 +101,6 @@ func (m *Machine) leaveLine(t *Ticket) {
 		if t.class == Write {
 			f.writes--
 		}
-	}
-	if f.line.first == nil {
-		m.weight -= f.weight
 	}
 }
 

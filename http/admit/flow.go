@@ -1,6 +1,9 @@
 package admit
 
-import "time"
+import (
+	"container/list"
+	"time"
+)
 
 // flow is one client as the machine knows it.
 type flow struct {
@@ -17,13 +20,16 @@ type flow struct {
 	accrued time.Duration
 	turn    bool   // it is having its turn
 	epoch   uint64 // of both: see Machine.calm
-	list    *ring  // it is on; nil: none
-	before  *flow  // on its ring
+	seen    bool   // it had to wait lately
+	seenAt  time.Duration
+	at      *list.Element
+	list    *ring // it is on; nil: none
+	before  *flow // on its ring
 	after   *flow
 }
 
 // idle reports whether nothing of the flow is under way.
-func (f *flow) idle() bool { return f.open == 0 && f.list == nil }
+func (f *flow) idle() bool { return f.open == 0 && f.list == nil && !f.seen }
 
 // ring is a list of flows, in the order of their turns.
 type ring struct {

@@ -92,7 +92,7 @@ func (m *Machine) refuseAll(now time.Duration) {
 // denied says what was short, and how long until the flow's next request may
 // expect it: its line goes forward at its share of the pace.
 func (m *Machine) denied(now time.Duration, f *flow, ahead int) error {
-	behind := float64(ahead) * float64(m.rivals(f)) / float64(f.weight)
+	behind := float64(ahead) * float64(m.rivals(now, f)) / float64(f.weight)
 	if m.short() {
 		return m.no(ErrRate, m.bucket.until(behind, m.limits.RPS))
 	}

@@ -1,6 +1,9 @@
 package admit
 
-import "time"
+import (
+	"container/list"
+	"time"
+)
 
 // Machine is the admission as a pure machine: one caller at a time, and every
 // call takes the time, which never goes back.
@@ -19,8 +22,9 @@ type Machine struct {
 	queued [classes]int
 	again  int // that wait to resume
 	ages   [classes]ages
-	weight int    // of all flows that have somebody in line
-	epoch  uint64 // grows when nobody waits any more: then all debts are forgotten
+	recent list.List // flows that had to wait lately, the last at the end
+	weight int       // of them
+	epoch  uint64    // grows when nobody waits any more: then all debts are forgotten
 	pace   pace
 
 	granted uint64

@@ -13,7 +13,7 @@ func (m *Machine) flowOf(now time.Duration, f Flow) *flow {
 		m.owing--
 	}
 	if w := f.weight(); w != fl.weight {
-		if fl.line.first != nil {
+		if fl.seen {
 			m.weight += w - fl.weight
 		}
 		fl.weight = w

@@ -65,6 +65,12 @@ func (a *app) connect(ctx context.Context, retry httpapi.Retry) (*httpapi.Client
 	if a.socket != "" && a.addr != "" {
 		return nil, usagef("leave one of the two out").because("--socket and --addr name two nodes")
 	}
+	if a.oap != "" {
+		if a.socket != "" || a.addr != "" {
+			return nil, usagef("leave one of them out").because("--oap, and --socket or --addr, name two ways")
+		}
+		return httpapi.NewClient(httpapi.ClientOptions{OAP: a.oap, Retry: retry, AnswerTimeout: a.timeout})
+	}
 	opt := httpapi.ClientOptions{Socket: a.socket, Addr: a.addr, Retry: retry, AnswerTimeout: a.timeout}
 	if opt.Socket == "" && opt.Addr == "" {
 		opt.Addr = a.sys.Getenv("RON_ADDR")

@@ -52,7 +52,8 @@ type app struct {
 	out, err *screen
 	socket   string
 	addr     string
-	guessed  bool // addr is the default, and nobody named it
+	oap      string // address of OAP/1, if it is to be used
+	guessed  bool   // addr is the default, and nobody named it
 	timeout  time.Duration
 	output   format
 }
@@ -96,6 +97,7 @@ func (a *app) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", "", "talk to the operator socket at `PATH`")
 	flags.StringVar(&a.addr, "addr", "", "talk to the node at `HOST:PORT` (RON_ADDR; default 127.0.0.1:8080)")
+	flags.StringVar(&a.oap, "oap", "", "speak OAP/1 to `HOST:PORT`: put, get, and mbox send, recv, ack, nack")
 	flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer")
 	flags.VarP(&a.output, "output", "o", "table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
