@@ -29,7 +29,7 @@ func newOAPPlane(s *server, maxConns int) *plane {
 			l := s.limits()
 			return oap.Limits{IdleTimeout: l.IdleTimeout, WriteTimeout: l.RequestTimeout, Ratio: l.InflateRatio, InflateMax: l.InflateBytes}
 		},
-		Guard: s.inflate,
+		Guard: s.inflate, Memory: &s.unread, MemoryMax: maxUnfinished,
 		State: func(nc net.Conn, working bool) {
 			c, ok := nc.(*conn)
 			switch {

@@ -174,6 +174,8 @@ func oapRefusal(f *oap.Fault) error {
 	switch {
 	case f.Code == 500:
 		return ErrInternal
+	case f.Code == 503:
+		kind = ErrOverload
 	case f.Code == 408:
 		kind = ErrTimeout
 	case f.Reason == "streams":

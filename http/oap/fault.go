@@ -37,6 +37,8 @@ var (
 	ErrTooManyStreams = fault("TooManyStreams", 429, "streams", "As many exchanges as HELLO's max_inflight allows are open on this connection.")
 	ErrChunkTooLarge  = fault("ChunkTooLarge", 413, "", "ChunkTooLarge: a DATA frame carries at most 65536 bytes. Send more frames.")
 	ErrTooManyFrames  = fault("TooManyFrames", 413, "", "A stream may have 4096 frames. Send larger ones, up to 65536 bytes each.")
+	ErrVerbTooLarge   = fault("VerbTooLarge", 413, "", "The payload of START may have 4096 bytes, or 2 MiB where it is the whole request (START and END). Send an object's bytes as DATA.")
+	ErrNoMemory       = fault("NoMemory", 503, "", "The requests that are on their way fill the memory that there is for them. Send again later.")
 	ErrBadHello       = fault("BadHello", 400, "", "HELLO has no payload, or a JSON object.")
 	ErrHandler        = fault("Internal", 500, "", "The node failed in a way it did not foresee.")
 )

@@ -8,6 +8,8 @@ const (
 	MaxFrame    = 1 << 20  // bytes of a frame, header included
 	MaxChunk    = 64 << 10 // bytes of a DATA payload
 	MaxInflight = 64       // exchanges open on a connection
+	MaxVerb     = 2 << 20  // bytes of the payload of a START that is the whole request, inflated
+	maxVerb     = 4 << 10  // of any other
 	Version     = 1
 )
 

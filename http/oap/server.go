@@ -3,6 +3,7 @@ package oap
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"micronode/http/inflate"
@@ -62,6 +63,10 @@ type Options struct {
 	// Limits is asked for each connection.
 	Limits func() Limits
 	Guard  *inflate.Guard // nil: one of its own
+	// Memory counts bytes that requests make the node keep before a handler wants
+	// them, beyond little, up to MemoryMax. nil: a count of its own, 64 MiB.
+	Memory    *atomic.Int64
+	MemoryMax int64
 }
 
 // Server runs sessions on connections that others accept.
@@ -77,6 +82,9 @@ func NewServer(o Options) *Server {
 	}
 	if o.Limits == nil {
 		o.Limits = func() Limits { return Limits{} }
+	}
+	if o.Memory == nil {
+		o.Memory, o.MemoryMax = new(atomic.Int64), 64<<20
 	}
 	if o.Guard == nil {
 		o.Guard = inflate.NewGuard()
@@ -99,5 +107,6 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	ss.run()
 	cancel(errGone)
 	ss.handlers.Wait()
+	s.o.Memory.Add(-ss.buffer)
 	_ = c.Close() // it may have been closed before
 }

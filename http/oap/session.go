@@ -35,6 +35,7 @@ type session struct {
 	cancel context.CancelCauseFunc
 	dec    Decoder
 	due    time.Time // of the frame that has begun; zero: none has
+	buffer int64     // counted of dec's
 
 	handlers sync.WaitGroup
 	places   chan struct{} // a token for each handler; more than may be open, since some have answered and not returned
@@ -73,6 +74,9 @@ func (s *session) run() {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.goodbye(ErrFrameSlow)
 			return
+		case errors.Is(err, ErrNoMemory):
+			s.goodbye(ErrNoMemory)
+			return
 		case errors.Is(err, io.EOF) && s.dec.Left() == 0:
 			s.finish()
 			return
@@ -103,7 +107,11 @@ func (s *session) read() error {
 		if s.ctx.Err() != nil {
 			return context.Cause(s.ctx)
 		}
-		n, err := s.conn.Read(s.dec.Room())
+		room := s.dec.Room()
+		if err := s.grown(); err != nil {
+			return err
+		}
+		n, err := s.conn.Read(room)
 		s.dec.Filled(n)
 		switch {
 		case n > 0:
@@ -210,6 +218,11 @@ func (s *session) start(f *Frame) {
 }
 
 func (s *session) begin(f *Frame) {
+	kept, err := s.keep(f)
+	if err != nil {
+		s.refuse(f.Corr, err)
+		return
+	}
 	own := make([]byte, len(f.Cap)+len(f.Payload)) // one copy: the views end with the next frame
 	n := copy(own, f.Cap)
 	copy(own[n:], f.Payload)
@@ -222,6 +235,7 @@ func (s *session) begin(f *Frame) {
 	case s.places <- struct{}{}:
 	case <-s.ctx.Done():
 		x.cancel()
+		s.o.Memory.Add(-kept)
 		return
 	}
 	s.mu.Lock()
@@ -234,10 +248,43 @@ func (s *session) begin(f *Frame) {
 	s.mu.Unlock()
 	s.handlers.Go(func() {
 		defer s.returned()
+		defer s.o.Memory.Add(-kept)
 		defer x.cancel()
 		defer x.over()
 		s.o.Handle(x.ctx, x)
 	})
+}
+
+// keep counts what a START makes the node keep, where that is much, before any
+// handler could say whether it wants it.
+func (s *session) keep(f *Frame) (kept int64, err error) {
+	switch n := len(f.Payload); {
+	case n <= maxVerb:
+		return 0, nil
+	case f.Flags&FlagEnd == 0 || n > MaxVerb:
+		return 0, ErrVerbTooLarge
+	default:
+		kept = int64(n)
+	}
+	if s.o.Memory.Add(kept) > s.o.MemoryMax {
+		s.o.Memory.Add(-kept)
+		return 0, ErrNoMemory
+	}
+	return kept, nil
+}
+
+// grown counts the buffer of a large frame while it arrives.
+func (s *session) grown() error {
+	n := int64(len(s.dec.buf))
+	if n <= bufferKept {
+		n = 0
+	}
+	more := n - s.buffer
+	s.buffer = n
+	if s.o.Memory.Add(more) > s.o.MemoryMax && more > 0 {
+		return ErrNoMemory
+	}
+	return nil
 }
 
 // returned counts a handler out.
