@@ -8,7 +8,7 @@ GIT_SHA ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.gitSHA=$(GIT_SHA)
 SOURCES := go.mod go.sum main.go $(shell find kernel actors http store config -name '*.go' -not -name '*_test.go') http/openapi.yaml
 
-.PHONY: run build ronctl test check race soak bench lint clean help
+.PHONY: run build ronctl test race fuzz soak bench lint clean help
 
 run: build ## build, then start a node on $(ADDR) in dev mode with chaos drills on
 	@exec $(BIN)/micronode --dev --chaos --http-addr $(ADDR)
@@ -23,7 +23,7 @@ $(BIN)/micronode: $(SOURCES)
 $(BIN)/ronctl: $(SOURCES)
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./http/ronctl
 
-test: lint race ## everything: formatting, vet, staticcheck, race tests with fuzz seeds and black-box tests
+test: lint race fuzz ## everything: formatting, vet, staticcheck, race tests, black-box tests, ten seconds of fuzzing for each parser
 
 lint: ## gofmt, go vet, staticcheck
 	@test -z "$$(gofmt -l main.go supervisor_test.go kernel actors http store config)" || { echo 'gofmt wants:'; gofmt -l main.go supervisor_test.go kernel actors http store config; exit 1; }
@@ -32,6 +32,14 @@ lint: ## gofmt, go vet, staticcheck
 
 race: build ## all tests under the race detector
 	$(GO) test -race -timeout 15m ./...
+
+FUZZTIME ?= 10s
+fuzz: ## FUZZTIME (10s) of every fuzz target, one after the other
+	@$(GO) list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}' ./... | while read -r dir; do \
+	  grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go 2>/dev/null | sed 's/^func //' | while read -r target; do \
+	    echo "fuzz $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+	  done || exit 1; \
+	done
 
 soak: build ## put the Go toolchain in and move 200,000 messages while every actor is killed and hung
 	$(GO) test -count=1 -timeout 30m -run "TestSoak|TestMailboxLedger" -v . -args -soak

@@ -99,3 +99,11 @@ func split[T any](items []judged[T], err error) (values []T, faults []error, _ e
 	}
 	return values, faults, err
 }
+
+// Heads is how many requests the door's own view of framing sees begin in a stream
+// of bytes, and at which it finds a fault; 0 is none.
+func Heads(stream []byte) (heads, fault int64) {
+	var f framing
+	f.feed(stream)
+	return f.heads, f.fault.Load()
+}
