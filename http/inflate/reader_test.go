@@ -74,6 +74,9 @@ func TestRoundTrip(t *testing.T) {
 func TestRatio(t *testing.T) {
 	for _, coding := range codings {
 		for _, size := range []int{10 << 10, 100 << 10, 500 << 10, 4 << 20} {
+			if raced && size > 1<<20 {
+				continue // the same at the pace of the race detector
+			}
 			for _, where := range []string{"first", "spread", "last"} {
 				if where == "last" && size > 600<<10 {
 					continue // beyond what is looked ahead for

@@ -22,7 +22,7 @@ type Bomb struct {
 
 // All makes every kind of bomb.
 func All() []Bomb {
-	zeros := make([]byte, 64<<20)
+	zeros := make([]byte, 16<<20)
 	gz, zl, raw, zs := Compress("gzip", zeros), Compress("deflate", zeros), deflateRaw(zeros), Compress("zstd", zeros)
 	little := make([]byte, 1<<20)
 	return []Bomb{
