@@ -28,10 +28,10 @@ func (s *server) put(ctx context.Context, w *reply, r *http.Request) error {
 	defer body.close()
 	info, created, err := s.putPlain(ctx, body, coding, opt)
 	w.unread = !body.whole
-	if body.err != nil { // says it better than what was made of it
-		err = body.err
-	}
-	if err != nil {
+	switch {
+	case err != nil && body.err != nil: // says it better than what was made of it
+		return body.err
+	case err != nil:
 		return s.putError(err, opt)
 	}
 	body.finish()

@@ -54,7 +54,12 @@ func (p *Pass) Park() {
 	p.gate.change(func(m *Machine, now time.Duration) { m.Park(now, &p.ticket) })
 }
 
-// Resume asks for a slot again, at the given cost, and waits as long as ctx does.
+// resumeWait is how long a request that has begun to work may wait to go on: slots
+// are held for work alone, so that something else has hung when none comes free.
+const resumeWait = 5 * time.Second
+
+// Resume asks for a slot again, at the given cost, and waits as long as ctx does,
+// at most resumeWait. Errors: [ErrBusy], or that of ctx.
 func (p *Pass) Resume(ctx context.Context, cost int) error {
 	return p.ask(ctx, func(now time.Duration) (bool, error) { return p.gate.m.Resume(now, &p.ticket, cost), nil })
 }
@@ -80,6 +85,11 @@ func (p *Pass) ask(ctx context.Context, question func(now time.Duration) (waits 
 	}
 	g.arm()
 	g.mu.Unlock()
+	if waits && t.again {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, resumeWait, &Refusal{ErrBusy, time.Second})
+		defer cancel()
+	}
 	if !waits {
 		select {
 		case <-t.wake: // it was told what it knows

@@ -114,6 +114,32 @@ func TestParkAndResume(t *testing.T) {
 	})
 }
 
+// A request that may go on and gets no slot, because something has hung, is told
+// so in the end.
+func TestResumeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := admit.NewGate(admit.Limits{Inflight: 1}, clock())
+		defer g.Close()
+		var first, hung admit.Pass
+		if err := enter(t, g, &first, "a", admit.Write); err != nil {
+			t.Fatal(err)
+		}
+		first.Park()
+		if err := enter(t, g, &hung, "b", admit.Read); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := first.Resume(t.Context(), 1); !errors.Is(err, admit.ErrBusy) || time.Since(began) != 5*time.Second {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		first.End()
+		hung.End()
+		if s := g.Stats(); s.Open+s.Inflight+s.Queued+s.Parked != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Other weights, slots and rates hold from the next decision on, also for those
 // who wait.
 func TestConfigureLetsInWhoWaits(t *testing.T) {
