@@ -201,3 +201,41 @@ func TestSlowReadersTakeNoSlot(t *testing.T) {
 		t.Errorf("an honest put: %d %s", a.status, a.body)
 	}
 }
+
+// A crowd of slow clients, more than there are connections, and honest ones among
+// them: those are served.
+func TestCrowdOfSlowClients(t *testing.T) {
+	r := start(t, func(o *httpapi.Options) { o.Limits.MaxConns = 64 })
+	large := r.keep(text(8 << 20)).String()
+	begun := []string{
+		"",
+		"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: y",
+		"PUT /put HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nhalf",
+		"PUT /put HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+		"GET /o/" + large + " HTTP/1.1\r\nHost: localhost\r\n\r\n",
+	}
+	served := 0
+	for i := range 300 {
+		c, err := net.Dial("tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if kind := i % 5; kind != 4 || i < 100 { // twenty readers are stalled; more would fill the cap for a second
+			_, _ = io.WriteString(c, begun[kind]) // it may have had to make room
+		}
+		if i%10 == 9 {
+			w := r.dial()
+			w.say(fmt.Sprintf("PUT /put HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 9\r\n\r\nhonest%03d", i))
+			if a := w.hear("PUT"); a.status == 201 {
+				served++
+			}
+		}
+	}
+	if served < 27 {
+		t.Errorf("%d of 30 honest puts were served", served)
+	}
+	if n := r.door.Conns(); n > 64+128 {
+		t.Errorf("%d connections", n)
+	}
+}

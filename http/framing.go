@@ -24,6 +24,9 @@ const (
 // prefaceHTTP2 is the first line of a connection that speaks HTTP/2 (RFC 9113 §3.4).
 const prefaceHTTP2 = "PRI * HTTP/2.0"
 
+// methodPreface is how that line looks to net/http where HTTP/2 is not spoken.
+const methodPreface = "PRI"
+
 // framing watches the bytes that a client sends for requests whose length can be
 // read in two ways (RFC 9112 §6.1, §11.2). net/http takes requests apart by
 // itself and drops a Content-Length beside a Transfer-Encoding without a word;
@@ -198,6 +201,10 @@ func checkFraming(w *reply, r *http.Request) error {
 	if !w.conn.trusted() {
 		w.lastOnConnection()
 		return refuse(ErrBadRequest, "The length of this request can be read in two ways. Send Content-Length, or Transfer-Encoding: chunked with HTTP/1.1 and lines that end with CR LF, never both.")
+	}
+	if r.Method == methodPreface {
+		w.lastOnConnection() // what follows was not watched
+		return refuse(ErrBadRequest, "HTTP/2 is not spoken here. Use HTTP/1.1.")
 	}
 	for _, name := range [...]string{"Authorization", "Idempotency-Key"} {
 		if _, _, err := single(r.Header, name); err != nil {

@@ -91,6 +91,20 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// HTTP/2's preface, where HTTP/2 is not spoken, does not switch the watch over
+// framing off: the connection ends.
+func TestPrefaceWithoutHTTP2(t *testing.T) {
+	r := start(t)
+	w := dialRaw(t, "unix", r.sock)
+	w.say("PRI * HTTP/2.0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if a := w.hear("GET"); a.status != 400 || a.header.Get("Connection") != "close" {
+		t.Errorf("%d %v %q", a.status, a.err, a.body)
+	}
+	if rest := w.closed(); rest != "" {
+		t.Errorf("behind it came %q", rest)
+	}
+}
+
 // Pipelined requests are answered in their order.
 func TestPipelined(t *testing.T) {
 	r := start(t)

@@ -91,7 +91,7 @@ func (f *face) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		call: call{corrID: corrIDOf(r.Header, began), traceID: traceIDOf(r.Header), uid: -1},
 	}
 	w.uid = w.conn.uid
-	w.h2 = r.ProtoMajor == 2
+	w.h2 = r.ProtoMajor == 2 && r.Method != methodPreface
 	w.become(connWorking)
 	rt := f.table.find(r.URL)
 	f.inflight.Add(1)
