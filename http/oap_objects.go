@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"micronode/store"
 )
@@ -29,9 +31,9 @@ type oapObject struct {
 func readObject(known string, must bool) func(r *reader) (judged[oapObject], error) {
 	return func(r *reader) (judged[oapObject], error) {
 		o := oapObject{size: -1, n: -1}
-		takes := " " + known + " "
+		takes := strings.Fields(known)
 		err := r.object(known, func(name string) (_ bool, err error) {
-			if !contains(takes, name) {
+			if !slices.Contains(takes, name) {
 				return false, nil
 			}
 			switch name {
@@ -62,15 +64,6 @@ func readObject(known string, must bool) func(r *reader) (judged[oapObject], err
 			return nil
 		}), err
 	}
-}
-
-func contains(spaced, name string) bool {
-	for i := 0; i+len(name)+1 < len(spaced); i++ {
-		if spaced[i] == ' ' && spaced[i+1:i+1+len(name)] == name && spaced[i+1+len(name)] == ' ' {
-			return true
-		}
-	}
-	return false
 }
 
 // oapPut stores the DATA of an exchange (contract §2, §7).

@@ -254,7 +254,7 @@ func TestQuota(t *testing.T) {
 		if err := ask(admit.Flow{Key: "b"}); err != nil {
 			t.Error("another flow:", err)
 		}
-		time.Sleep(r.After) // in the bubble
+		<-time.After(r.After) // in the bubble
 		if err := ask(admit.Flow{Key: "a"}); err != nil {
 			t.Error("after the wait that was told:", err)
 		}

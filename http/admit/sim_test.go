@@ -57,11 +57,11 @@ func (c *calendar) Pop() any {
 
 // world is a machine in virtual time, with a calendar of what is to come.
 type world struct {
-	t    *testing.T
-	m    *admit.Machine
-	now  time.Duration
-	todo calendar
-	told map[*admit.Ticket]func(error)
+	t     *testing.T
+	m     *admit.Machine
+	now   time.Duration
+	dates calendar
+	told  map[*admit.Ticket]func(error)
 }
 
 func newWorld(t *testing.T, l admit.Limits) *world {
@@ -74,7 +74,7 @@ func newWorld(t *testing.T, l admit.Limits) *world {
 	return w
 }
 
-func (w *world) at(when time.Duration, f func()) { heap.Push(&w.todo, event{when, f}) }
+func (w *world) at(when time.Duration, f func()) { heap.Push(&w.dates, event{when, f}) }
 
 // run lets time pass. The machine is asked when it wants to be called, and called
 // then, as a Gate does.
@@ -84,8 +84,8 @@ func (w *world) run(until time.Duration) {
 		if at, ok := w.m.NextDue(w.now); ok && at < next {
 			next, due = at, true
 		}
-		if len(w.todo) > 0 && w.todo[0].at <= next {
-			e := heap.Pop(&w.todo).(event)
+		if len(w.dates) > 0 && w.dates[0].at <= next {
+			e := heap.Pop(&w.dates).(event)
 			w.now = max(w.now, e.at)
 			e.do()
 			continue

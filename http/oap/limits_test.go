@@ -24,7 +24,7 @@ func TestStreamIdle(t *testing.T) {
 		p := connect(t, t.Context(), y.options())
 		began := time.Now()
 		p.send(start(1, `{"op":"put"}`, 0))
-		time.Sleep(9 * time.Second)
+		<-time.After(9 * time.Second)
 		p.send(data(1, "a", 0))
 		p.want(answer, 408, 1, "too late")
 		if waited := time.Since(began); waited != 19*time.Second {
@@ -44,7 +44,7 @@ func TestStreamTotal(t *testing.T) {
 		p := connect(t, t.Context(), y.options())
 		p.send(start(1, `{"op":"put"}`, 0), start(2, `{"op":"hold"}`, end))
 		for range 5 {
-			time.Sleep(5900 * time.Millisecond)
+			<-time.After(5900 * time.Millisecond)
 			p.send(data(1, "a", 0))
 		}
 		began := time.Now()
@@ -75,7 +75,7 @@ func TestSlowFrame(t *testing.T) {
 				began := time.Now()
 				p.raw(whole[:test.first])
 				for i := range min(test.bytes, 4) {
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 					p.raw(whole[test.first+i : test.first+i+1])
 				}
 				f, ok := <-p.frames

@@ -157,7 +157,7 @@ func TestIdleSinceAnswer(t *testing.T) {
 		y := newToy()
 		p := connect(t, t.Context(), y.options())
 		p.send(start(1, `{"op":"hold"}`, end))
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		close(y.release)
 		<-p.frames
 		began := time.Now()
