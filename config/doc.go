@@ -11,5 +11,5 @@
 //
 // Its one invariant: a Config that Load returns without error is wholly valid
 // and wholly enforced. A key that this build knows of but cannot honour is an
-// error, never silence; one that is harmless is a warning.
+// error, never silence.
 package config

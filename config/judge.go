@@ -22,8 +22,6 @@ type judge struct {
 	sections map[string][]string // leaves of a section, reserved keys aside
 	honoured []Key
 	faults   Faults
-	warnings []string
-	warned   map[string]bool
 	bad      map[string]bool // keys with a fault: no rule speaks of them again
 	blind    bool            // the file could not be read: no rule speaks at all
 }
@@ -31,7 +29,7 @@ type judge struct {
 func newJudge() *judge {
 	j := &judge{
 		byName: map[string]Key{}, sections: map[string][]string{},
-		bad: map[string]bool{}, warned: map[string]bool{},
+		bad: map[string]bool{},
 	}
 	for _, k := range Keys() {
 		j.byName[k.Name] = k
@@ -69,7 +67,7 @@ func (j *judge) layer(entries []entry, faults Faults) layer {
 		case e.key != k.Name:
 			j.add(e.from.fault(k.Name, "is a table", "write it whole, as ["+k.Name+"]"))
 		case k.Reserved != "":
-			j.reserved(k, e, fault)
+			j.reserved(k, e)
 		case fault != nil:
 			j.add(*fault)
 		default:
@@ -92,30 +90,15 @@ func (j *judge) find(name string) (Key, bool) {
 	return Key{}, false
 }
 
-// reserved lets "off" pass, warns of what is harmless and refuses the rest:
-// to accept a setting that nothing enforces would be a lie.
-func (j *judge) reserved(k Key, e entry, wrongType *Fault) {
-	lacks := "this build has no " + k.Reserved
-	switch {
-	case slices.Contains(k.off, k.offText(e.raw)):
-	case !k.Harmless:
-		f := e.from.fault(k.Name, lacks, e.from.removal())
-		f.Value = k.shown(e.raw)
-		j.add(f)
-	case wrongType != nil && e.key == k.Name:
-		j.add(*wrongType)
-	default:
-		w := e.from.fault(k.Name, "no effect, "+lacks, "")
-		j.warn(k.Name, w.Error())
+// reserved lets "off" pass and refuses the rest: to accept a setting that nothing
+// enforces would be a lie.
+func (j *judge) reserved(k Key, e entry) {
+	if slices.Contains(k.off, k.offText(e.raw)) {
+		return
 	}
-}
-
-// warn tells of one key once, wherever and however often it was set.
-func (j *judge) warn(key, line string) {
-	if !j.warned[key] {
-		j.warned[key] = true
-		j.warnings = append(j.warnings, line)
-	}
+	f := e.from.fault(k.Name, "this build has no "+k.Reserved, e.from.removal())
+	f.Value = k.shown(e.raw)
+	j.add(f)
 }
 
 // offText is a raw value in the words of Key.off.

@@ -17,7 +17,6 @@ type Key struct {
 	Min, Max int64    // inclusive: a count, bytes or nanoseconds; both 0 = no bounds
 	Choices  []string // the only values of a string; empty = free text
 	Reserved string   // what this build lacks ("OAP door"); empty = the key is honoured
-	Harmless bool     // reserved, but accepted with a warning
 
 	off      []string // texts that mean "feature off" and so are true of this build
 	flagMean string   // what the bare flag means ("--dev" is auth.mode=dev)
@@ -54,7 +53,6 @@ func (k Key) span(low, high time.Duration) Key { return k.in(int64(low), int64(h
 func (k Key) oneOf(choices ...string) Key      { k.Choices = choices; return k }
 func (k Key) live() Key                        { k.Live = true; return k }
 func (k Key) secret() Key                      { k.Secret = true; return k }
-func (k Key) harmless() Key                    { k.Harmless = true; return k }
 func (k Key) flag(name string) Key             { k.Flag = name; return k }
 func (k Key) toggle(name, means, doc string) Key {
 	k.Flag, k.flagMean, k.flagDoc = name, means, doc

@@ -47,7 +47,7 @@ func Load(src Source) (Loaded, error) {
 	if len(j.faults) > 0 {
 		return Loaded{}, j.faults.settle()
 	}
-	out.Warnings = append(j.warnings, oddities(out.Config)...)
+	out.Warnings = oddities(out.Config)
 	out.SHA = fingerprint(out.Config)
 	return out, nil
 }

@@ -15,7 +15,7 @@ func Schema(w io.Writer) error {
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "micronode configuration"
 	for _, k := range Keys() {
-		if k.Reserved != "" && !k.Harmless && len(k.off) == 0 {
+		if k.Reserved != "" && len(k.off) == 0 {
 			continue
 		}
 		section, last := k.split()
@@ -40,9 +40,7 @@ func (k Key) schema() map[string]any {
 	s["description"] = k.Doc
 	if k.Reserved != "" {
 		s["deprecated"] = true
-		if !k.Harmless {
-			s["enum"] = k.offValues()
-		}
+		s["enum"] = k.offValues()
 		return s
 	}
 	s["default"] = plain(k.def)
