@@ -3,52 +3,50 @@ package inflate
 import (
 	"errors"
 	"io"
-	"sync"
 )
 
 // ahead is how much of a body is read before its plain bytes are judged: a body
-// whose beginning compresses well is not refused for it.
-const ahead = 64 << 10
+// whose beginning compresses well is not refused for it. The buffer begins small
+// and grows as bytes come, so that a slow body keeps little.
+const (
+	ahead      = 128 << 10
+	aheadLeast = 4 << 10
+)
 
 // meter counts the compressed bytes, and reads ahead of the decoder.
 type meter struct {
 	src  io.Reader
-	pool *sync.Pool
-	buf  *[ahead]byte
+	buf  []byte
 	r, w int
 	in   int64 // bytes seen
 	err  error // of src; io.EOF at its end
 }
 
-func newMeter(src io.Reader, pool *sync.Pool) *meter {
-	buf, ok := pool.Get().(*[ahead]byte)
-	if !ok {
-		buf = new([ahead]byte)
-	}
-	return &meter{src: src, pool: pool, buf: buf}
-}
-
-func (m *meter) close() {
-	if m.buf != nil {
-		m.pool.Put(m.buf)
-		m.buf = nil
-	}
-}
+func newMeter(src io.Reader) *meter { return &meter{src: src} }
 
 // more reads ahead, once. It reports false when there is no room, or nothing more.
 func (m *meter) more() bool {
 	if m.err != nil || m.w-m.r == ahead {
 		return false
 	}
-	if m.w == ahead {
-		m.w = copy(m.buf[:], m.buf[m.r:m.w])
-		m.r = 0
+	if m.w == len(m.buf) {
+		m.makeRoom()
 	}
 	n, err := m.src.Read(m.buf[m.w:])
 	m.w += n
 	m.in += int64(n)
 	m.err = err
 	return n > 0 || err == nil
+}
+
+// makeRoom moves what is unread to the front, of a larger buffer if it is full.
+func (m *meter) makeRoom() {
+	to := m.buf
+	if m.r == 0 {
+		to = make([]byte, min(ahead, max(aheadLeast, 4*len(m.buf))))
+	}
+	m.w = copy(to, m.buf[m.r:m.w])
+	m.r, m.buf = 0, to
 }
 
 // fill sees to it that there is a byte to read.

@@ -39,14 +39,13 @@ func (g *Guard) NewReader(ctx context.Context, src io.Reader, coding string, b B
 	default:
 		return nil, ErrCoding
 	}
-	return &Reader{ctx: ctx, guard: g, coding: coding, bounds: b, meter: newMeter(src, &g.buffers), done: func() {}}, nil
+	return &Reader{ctx: ctx, guard: g, coding: coding, bounds: b, meter: newMeter(src), done: func() {}}, nil
 }
 
 // Close gives back what the reader was lent.
 func (r *Reader) Close() {
 	r.done()
 	r.done = func() {}
-	r.meter.close()
 	r.err = errClosed
 }
 

@@ -78,7 +78,7 @@ func TestRatio(t *testing.T) {
 				continue // the same at the pace of the race detector
 			}
 			for _, where := range []string{"first", "spread", "last"} {
-				if where == "last" && size > 600<<10 {
+				if where == "last" && size > 1200<<10 {
 					continue // beyond what is looked ahead for
 				}
 				plain, body := bombtest.Mix(coding, where, size, 9, false)
@@ -187,7 +187,7 @@ func TestSourceFails(t *testing.T) {
 	_, _ = rng.Read(plain)
 	for _, coding := range codings {
 		body := bombtest.Compress(coding, plain)
-		for _, n := range []int{0, 3, 70 << 10, len(body)} {
+		for _, n := range []int{0, 3, 140 << 10, len(body)} {
 			for range 80 { // more than there are decoders
 				src := io.MultiReader(bytes.NewReader(body[:n]), iotest.ErrReader(broken))
 				if _, err := all(src, coding, bounds); !errors.Is(err, broken) {

@@ -26,10 +26,9 @@ type class struct {
 	pool   sync.Pool
 }
 
-// Guard lends decoders and buffers to readers, so many at a time.
+// Guard lends decoders to readers, so many at a time.
 type Guard struct {
 	small, large class
-	buffers      sync.Pool
 }
 
 // NewGuard makes a guard for one node.
@@ -41,7 +40,7 @@ func NewGuard() *Guard {
 }
 
 // zstd takes a decoder for a body that begins with head. Whoever finds none waits,
-// though not long: those at work have had the first 64 KiB of their bodies, mostly
+// though not long: those at work have had the first 128 KiB of their bodies, mostly
 // the whole.
 func (g *Guard) zstd(ctx context.Context, src io.Reader, head []byte) (io.Reader, func(), error) {
 	none := func() {}
