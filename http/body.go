@@ -25,10 +25,10 @@ func newSlicedBody(w *reply, r *http.Request, timeout time.Duration) *slicedBody
 	return &slicedBody{r: r, w: w, timeout: timeout}
 }
 
-// asking makes the body ask for the right to work. Where nobody charges what it
-// keeps, unread counts it.
-func (b *slicedBody) asking(unread *atomic.Int64) *slicedBody {
-	b.ctx, b.place, b.unread = b.r.Context(), &b.w.place, unread
+// asking makes the body ask for the right to work, and unread count what it keeps:
+// all of it, or where the store charges what has come, one slice.
+func (b *slicedBody) asking(unread *atomic.Int64, charged bool) *slicedBody {
+	b.ctx, b.place, b.unread, b.charged = b.r.Context(), &b.w.place, unread, charged
 	return b
 }
 

@@ -11,14 +11,15 @@ import (
 // through. A slow one costs nobody a slot: the right to work is asked for when the
 // first slice of 64 KiB, or the whole, is there, and given back while the next
 // slice is waited for. What it keeps in memory meanwhile is bounded over all
-// bodies, except where the store charges it itself.
+// bodies; where the store charges what has come, that is the slice on its way.
 type intake struct {
-	ctx    context.Context // of the request that the body belongs to, as in http.Request; nil: it asks for nothing
-	place  *place
-	unread *atomic.Int64 // what all such bodies keep; nil: the store charges this one
-	kept   int64         // of it, this one
-	read   int64
-	left   int // of the current slice
+	ctx     context.Context // of the request that the body belongs to, as in http.Request; nil: it asks for nothing
+	place   *place
+	unread  *atomic.Int64 // what all bodies keep; nil: this one is not worth it
+	charged bool          // the store charges what has come
+	kept    int64         // of unread, this one
+	read    int64
+	left    int // of the current slice
 }
 
 // close gives back what was counted.
@@ -32,7 +33,7 @@ func (t *intake) close() {
 // next begins to wait for a slice.
 func (t *intake) next() error {
 	t.left = sliceBytes
-	if t.unread != nil && t.read > 0 {
+	if t.unread != nil && (t.read == 0 || !t.charged) {
 		t.kept += sliceBytes
 		if t.unread.Add(sliceBytes) > maxUnfinished {
 			return refuse(ErrOverload, "The bodies that are on their way fill the memory that there is for them. Wait for Retry-After, then send again.")

@@ -46,7 +46,7 @@ func (s *server) readMailbox(w *reply, r *http.Request, use func(raw []byte) err
 	buf := s.buffers.get()
 	defer s.buffers.put(buf)
 	buf.Grow(int(min(max(r.ContentLength, 0)+bytes.MinRead, sliceBytes))) // more only as it comes
-	body := newSlicedBody(w, r, s.limits().RequestTimeout).asking(&s.unread)
+	body := newSlicedBody(w, r, s.limits().RequestTimeout).asking(&s.unread, false)
 	defer body.close()
 	_, err := buf.ReadFrom(io.LimitReader(body, maxMailboxBody+1))
 	w.unread = !body.whole

@@ -66,6 +66,10 @@ func readObject(known string, must bool) func(r *reader) (judged[oapObject], err
 	}
 }
 
+// smallBody is the longest body of declared size that the store charges only when it
+// is whole (mem.SmallBody).
+const smallBody = 1 << 20
+
 // oapPut stores the DATA of an exchange (contract §2, §7).
 func (s *server) oapPut(ctx context.Context, e *exchange) error {
 	asked, err := readVerb(e.Verb(), shapePut, readObject("size obj", false))
@@ -80,10 +84,7 @@ func (s *server) oapPut(ctx context.Context, e *exchange) error {
 	if o.size > limit {
 		return refuse(store.ErrTooLarge, "An object may have "+strconv.FormatInt(limit, 10)+" bytes, this one announces "+strconv.FormatInt(o.size, 10)+". Split it, or raise limits.max_object_bytes.")
 	}
-	body := &oapBody{e: e, size: o.size, intake: intake{ctx: ctx, place: &e.place}}
-	if o.size >= 0 {
-		body.unread = &s.unread
-	}
+	body := &oapBody{e: e, size: o.size, intake: intake{ctx: ctx, place: &e.place, unread: &s.unread, charged: o.size < 0 || o.size > smallBody}}
 	defer body.close()
 	info, _, err := s.ports.Objects.Put(ctx, body, opt)
 	switch {

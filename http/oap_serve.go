@@ -120,11 +120,11 @@ func (e *exchange) end(body []byte) error {
 // refuseOAP answers with the problem of err, counted once, also when an answer
 // has begun: what was sent is not an object then, and its END says so.
 func (f *face) refuseOAP(ctx context.Context, e *exchange, err error) {
-	if errors.Is(err, context.Canceled) {
-		if ctx.Err() != nil {
-			e.status, e.ended = statusClientGone, true // the client left, or the door closes
-			return
-		}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled): // the client left, or the session answered, or the door closes
+		e.status, e.ended = statusClientGone, true
+		return
+	case errors.Is(err, context.Canceled):
 		err = store.ErrNotReady // what the handler leaned on stopped
 	}
 	if e.ended {

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -347,4 +348,48 @@ func TestOAPPollAndDrain(t *testing.T) {
 		t.Errorf("at the drain: %+v", got)
 	}
 	drained.Wait()
+}
+
+// A client that leaves in the middle of an answer is no failure of the node's.
+func TestOAPClientLeaves(t *testing.T) {
+	r := start(t, withOAP)
+	addr := r.keep(text(32 << 20)).String()
+	w := dialRaw(t, "tcp", r.oapAddr())
+	w.say(string(oap.AppendFrame(nil, &oap.Frame{
+		Flags: oap.FlagReq | oap.FlagStart | oap.FlagEnd, App: oap.AppObjects, Corr: 1, Payload: []byte(`{"op":"get","obj":"` + addr + `"}`),
+	})))
+	if _, err := w.r.ReadByte(); err != nil { // it has begun
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	if x := r.heard.last(t); x.Status != 499 || !x.Aborted || x.Route != "oap:objects.get" {
+		t.Errorf("%+v", x)
+	}
+	if got := r.heard.rejections(); len(got) != 0 {
+		t.Errorf("counted %v", got)
+	}
+}
+
+// Bodies that have begun take memory that is bounded over both doors, and given
+// back when they end.
+func TestBodiesOnTheirWayAreBounded(t *testing.T) {
+	r := start(t, withOAP, func(o *httpapi.Options) { o.Limits.Inflight, o.Limits.QueueTotal = 1, 6 })
+	w := dialRaw(t, "tcp", r.oapAddr())
+	for corr := range uint64(6) { // of eight open places, one client has six
+		w.say(string(oap.AppendFrame(nil, &oap.Frame{Flags: oap.FlagReq | oap.FlagStart, App: oap.AppObjects, Corr: 1 + corr, Payload: []byte(`{"op":"put"}`)})))
+	}
+	for r.door.Admission().Open < 6 {
+		runtime.Gosched()
+	}
+	wantProblem(t, r.ask("PUT", "/put", strings.NewReader("one more")), 503, "overload", "not finished")
+	if a := send(t, r.from("127.0.0.5"), "PUT", "http://"+r.addr+"/put", strings.NewReader("another client")); a.status != 201 {
+		t.Errorf("another client: %d", a.status)
+	}
+	_ = w.Close()
+	for r.door.Admission().Open > 0 {
+		runtime.Gosched()
+	}
+	if a := r.ask("PUT", "/put", strings.NewReader("one more")); a.status != 201 {
+		t.Errorf("afterwards: %d", a.status)
+	}
 }

@@ -20,11 +20,7 @@ func (s *server) put(ctx context.Context, w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	unread := &s.unread
-	if opt.Size < 0 { // the store charges what has no length as it comes
-		unread = nil
-	}
-	body := newSlicedBody(w, r, s.limits().RequestTimeout).asking(unread)
+	body := newSlicedBody(w, r, s.limits().RequestTimeout).asking(&s.unread, opt.Size < 0) // what has no length is charged as it comes
 	defer body.close()
 	info, created, err := s.putPlain(ctx, body, coding, opt)
 	w.unread = !body.whole

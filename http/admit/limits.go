@@ -25,7 +25,7 @@ type Limits struct {
 	RPS          int           // tokens a second for all flows, 500; negative: as many as are asked for
 	Burst        int           // tokens that gather, RPS/10: a second at three times the rate serves 1.1 times the rate
 	Inflight     int           // slots, 512
-	Open         int           // requests begun and not ended, 4 × Inflight + 2 × QueueTotal; of one flow 3/4 of it
+	Open         int           // requests begun and not ended, 2 × Inflight + QueueTotal; of one flow 3/4 of it
 	QueuePerFlow int           // that wait, of one flow, 64; writes half of it
 	QueueTotal   int           // that wait, in all, 512; writes half of it
 	Wait         time.Duration // of a read in line, 30 ms; of a write half of it
@@ -43,7 +43,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Inflight, 512)
 	set(&l.QueuePerFlow, 64)
 	set(&l.QueueTotal, 512)
-	set(&l.Open, 4*l.Inflight+2*l.QueueTotal)
+	set(&l.Open, 2*l.Inflight+l.QueueTotal)
 	if l.Wait == 0 {
 		l.Wait = 30 * time.Millisecond
 	}
