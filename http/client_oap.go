@@ -71,8 +71,12 @@ func (t *overOAP) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.carry(c, r)
 	var refused *oap.RemoteError
+	var fault *oap.Fault
 	switch {
 	case err == nil:
+	case errors.As(err, &fault):
+		t.drop(c)
+		err = fmt.Errorf("what answers at %s does not speak OAP/1: is that the node's oap_addr?", t.addr)
 	case errors.As(err, &refused):
 		resp, err = answerOf(r, int(refused.Code), TypeProblem, refused.Body), nil
 	case r.Context().Err() == nil:
