@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 
 	"micronode/actors"
@@ -144,4 +145,25 @@ func TestInflight(t *testing.T) {
 	r.degradedBy("inflight")
 	end()
 	r.put([]byte("x"))
+}
+
+// Refusing for want of tokens, for a second or more, is a warning.
+func TestShedding(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(c *config.Config, _ *actors.Options) { c.Limits.RPS = 1 })
+	over := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				r.ask("GET", "/o", nil)
+			}
+		}
+	})
+	r.degradedBy("shedding")
+	close(over)
+	all.Wait()
 }

@@ -1,6 +1,10 @@
 package httpapi
 
-import "micronode/store/mbox"
+import (
+	"net/netip"
+
+	"micronode/store/mbox"
+)
 
 // For fuzzing: the verdicts of parseRange are 0 ignored, 1 satisfiable, 2 unsatisfiable.
 func ParseRange(header string, size int64) (off, n int64, verdict int) {
@@ -106,4 +110,16 @@ func Heads(stream []byte) (heads, fault int64) {
 	var f framing
 	f.feed(stream)
 	return f.heads, f.fault.Load()
+}
+
+// Unread is how many bytes bodies on their way keep.
+func (d *Door) Unread() int64 { return d.server.unread.Load() }
+
+// WeightOf is the weight of an address.
+func WeightOf(f Fairness, addr string) (int, error) {
+	all, err := newFlows(f)
+	if err != nil {
+		return 0, err
+	}
+	return all.flow(netip.MustParseAddr(addr)).Weight, nil
 }

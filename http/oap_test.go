@@ -221,6 +221,10 @@ func TestOAPIsObserved(t *testing.T) {
 	if x := r.heard.last(t); x.Route != "oap:objects.get" || x.BytesOut != 200<<10 {
 		t.Errorf("%+v", x)
 	}
+	if _, err := c.Get(t.Context(), store.Sum([]byte(body)).String(), 200<<10, -1, io.Discard); !errors.Is(err, httpapi.ErrRange) {
+		t.Error("from its end on:", err)
+	}
+	r.heard.last(t)
 	if _, err := c.Put(t.Context(), strings.NewReader(text(2<<20)), -1, ""); !errors.Is(err, store.ErrTooLarge) {
 		t.Error(err)
 	}
@@ -392,4 +396,40 @@ func TestBodiesOnTheirWayAreBounded(t *testing.T) {
 	if a := r.ask("PUT", "/put", strings.NewReader("one more")); a.status != 201 {
 		t.Errorf("afterwards: %d", a.status)
 	}
+}
+
+// While the node drains, what has begun on a connection finishes, and nothing new
+// begins there.
+func TestOAPDrainBeginsNothing(t *testing.T) {
+	var h *holding
+	r := start(t, withOAP, func(o *httpapi.Options) {
+		h = newHolding(o.Ports.Objects)
+		o.Ports.Objects = h
+	})
+	c, addr := r.oap(), r.keep("held").String()
+	got := make(chan error, 1)
+	go func() {
+		_, err := c.Get(context.Background(), addr, 0, -1, io.Discard)
+		got <- err
+	}()
+	<-h.entered
+	var drained sync.WaitGroup
+	drained.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if cut, err := r.door.Drain(ctx); cut != 0 || err != nil {
+			t.Error(cut, err)
+		}
+	})
+	for r.door.Listeners()[0].Plane == "data" {
+		runtime.Gosched()
+	}
+	if _, err := c.Head(t.Context(), addr); !errors.Is(err, store.ErrNotReady) {
+		t.Errorf("something new: %v", err)
+	}
+	close(h.release)
+	if err := <-got; err != nil {
+		t.Errorf("what had begun: %v", err)
+	}
+	drained.Wait()
 }

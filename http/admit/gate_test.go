@@ -282,6 +282,90 @@ func TestFlowsAreForgotten(t *testing.T) {
 	}
 }
 
+// A refusal for want of a slot costs nothing of a quota.
+func TestRefusalCostsNoQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := admit.NewGate(admit.Limits{RPS: -1, Inflight: 1, FlowRPS: 1, Wait: 10 * time.Millisecond}, clock())
+		defer g.Close()
+		var other, refused, again admit.Pass
+		if err := enter(t, g, &other, "other", admit.Read); err != nil {
+			t.Fatal(err)
+		}
+		if err := enter(t, g, &refused, "a", admit.Read); !errors.Is(err, admit.ErrBusy) {
+			t.Fatal(err)
+		}
+		refused.End()
+		other.End()
+		if err := enter(t, g, &again, "a", admit.Read); err != nil {
+			t.Error(err)
+		}
+		again.End()
+	})
+}
+
+// Writes have half of the places in line, and a read pushes one out.
+func TestWritesHaveHalfTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := admit.NewGate(admit.Limits{RPS: -1, Inflight: 1, QueuePerFlow: 4, QueueTotal: 4, Open: 100, Wait: time.Hour}, clock())
+		var works admit.Pass
+		if err := enter(t, g, &works, "a", admit.Read); err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		passes := make([]admit.Pass, 8)
+		errs := make([]error, len(passes))
+		next := 0
+		come := func(c admit.Class) {
+			i := next
+			next++
+			all.Go(func() { errs[i] = enter(t, g, &passes[i], "a", c) })
+			synctest.Wait()
+		}
+		for range 3 {
+			come(admit.Write)
+		}
+		if s := g.Stats(); s.QueuedWrites != 2 || errs[2] == nil {
+			t.Errorf("%+v, the third write: %v", s, errs[2])
+		}
+		for range 3 {
+			come(admit.Read)
+		}
+		if s := g.Stats(); s.Queued != 4 || s.QueuedWrites != 1 || errs[1] == nil {
+			t.Errorf("%+v, the second write: %v", s, errs[1])
+		}
+		g.Close()
+		all.Wait()
+		works.End()
+		for i := range passes[:next] {
+			passes[i].End()
+		}
+	})
+}
+
+// Who had to wait once counts as one that shares for a second, no longer.
+func TestRivalsAreForgotten(t *testing.T) {
+	m := admit.NewMachine(admit.Limits{RPS: -1, Inflight: 1, QueueTotal: 1000}, func(*admit.Ticket, error) {})
+	wait := func(now time.Duration, many int, name string) {
+		works := new(admit.Ticket)
+		_ = m.Begin(now, works, admit.Flow{Key: "works"}, admit.Read)
+		_, _ = m.Enter(now, works, 1)
+		all := make([]admit.Ticket, many)
+		for i := range all {
+			_ = m.Begin(now, &all[i], admit.Flow{Key: name + strconv.Itoa(i)}, admit.Read)
+			_, _ = m.Enter(now, &all[i], 1)
+		}
+		for i := range all {
+			m.End(now, &all[i])
+		}
+		m.End(now, works)
+	}
+	wait(0, 50, "old")
+	wait(2*time.Second, 2, "new")
+	if n := m.Stats().Flows; n > 3 {
+		t.Errorf("%d flows are remembered", n)
+	}
+}
+
 func TestManyAtOnce(t *testing.T) {
 	g := admit.NewGate(admit.Limits{RPS: -1, Inflight: 3, Wait: 5 * time.Millisecond, QueuePerFlow: 8, QueueTotal: 20}, clock())
 	var working, served, refused atomic.Int64

@@ -121,6 +121,8 @@ func (b *book) check() {
 		b.fail("%+v, by the book %v of %d", s, count, len(b.tickets))
 	case s.Inflight > l.Inflight, s.Open > l.Open, count["waits"] > l.QueueTotal, s.QueuedWrites > max(1, l.QueueTotal/2):
 		b.fail("beyond a bound: %+v", s)
+	case l.RPS < 0 && s.Inflight < l.Inflight && s.Queued > 0:
+		b.fail("a slot is free, tokens are no matter, and %d wait", s.Queued)
 	case s.Inflight < l.Inflight && count["waits again"] > 0:
 		b.fail("a slot is free, and %d wait to resume", count["waits again"])
 	case len(b.tickets) == 0 && s.Flows > admit.MaxFlows:
