@@ -24,6 +24,7 @@ const quiet = 5 * time.Second
 func inBubble(t *testing.T, change setup, test func(t *testing.T, node *actors.Node, objects *mem.Store)) {
 	synctest.Test(t, func(t *testing.T) {
 		c := config.Default()
+		c.Auth.Mode = "dev"
 		objects := mem.New(mem.Options{MaxBytes: 1 << 20, Now: time.Now})
 		o := actors.Options{NoDoor: true, Objects: objects}
 		change(&c, &o)

@@ -26,6 +26,9 @@ func TestKill(t *testing.T) {
 	body := bytesOf(1, 1000)
 	r.put(body)
 	for _, actor := range ownActors {
+		if actor == "policy" {
+			continue // its absence denies everything: TestPolicyOutage
+		}
 		done, err := r.op.Kill(r.ctx(), httpapi.Order{Service: actor, Reason: "drill of " + actor})
 		if err != nil || !done.OK || done.Service != actor || done.Restarts != 1 {
 			t.Fatalf("%s: %+v, %v", actor, done, err)
@@ -144,7 +147,7 @@ func TestKillOfWhatIsDown(t *testing.T) {
 func TestHang(t *testing.T) {
 	t.Parallel()
 	r := start(t, lenient, func(c *config.Config, _ *actors.Options) { c.Supervisor.Watchdog = 100 * time.Millisecond })
-	for i, actor := range ownActors {
+	for i, actor := range calmActors {
 		if done, err := r.op.Hang(r.ctx(), httpapi.Order{Service: actor, Reason: "drill"}); err != nil || !done.OK {
 			t.Fatalf("%s: %+v, %v", actor, done, err)
 		}
@@ -159,7 +162,7 @@ func TestHang(t *testing.T) {
 		}
 		r.healthy()
 	}
-	if got := r.metric("actors_abandoned_total"); got != float64(len(ownActors)) {
+	if got := r.metric("actors_abandoned_total"); got != float64(len(calmActors)) {
 		t.Errorf("actors_abandoned_total %v", got)
 	}
 	if _, err := r.op.Hang(r.ctx(), httpapi.Order{Service: "health"}); err != nil { // and stop at once

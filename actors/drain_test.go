@@ -142,7 +142,7 @@ func TestDrainGrace(t *testing.T) {
 func TestChildrenHaveADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		c, o := config.Default(), actors.Options{NoDoor: true, Objects: mem.New(mem.Options{})}
+		c, o := devConfig(), actors.Options{NoDoor: true, Objects: mem.New(mem.Options{})}
 		c.Supervisor.Watchdog = time.Hour
 		stopping(func() { <-release })(&c, &o)
 		node, err := actors.Start(config.Loaded{Config: c}, o)

@@ -46,6 +46,7 @@ func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	c := config.Default()
+	c.Auth.Mode = "dev"
 	c.HTTPAddr = "127.0.0.1:0"
 	var node *actors.Node
 	node, err := actors.Start(config.Loaded{Config: c}, actors.Options{

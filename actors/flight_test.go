@@ -121,7 +121,7 @@ func TestNothingBegunIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for _, actor := range ownActors {
+	for _, actor := range calmActors {
 		if _, err := r.op.Kill(r.ctx(), httpapi.Order{Service: actor}); err != nil {
 			t.Fatalf("%s: %v", actor, err)
 		}
@@ -129,7 +129,7 @@ func TestNothingBegunIsCut(t *testing.T) {
 			t.Errorf("%s down: healthz %d", actor, a.status)
 		}
 	}
-	if is := r.node.Readiness(); !is.Ready || len(is.Missing) != len(ownActors) {
+	if is := r.node.Readiness(); !is.Ready || len(is.Missing) != len(calmActors) {
 		t.Fatalf("not all are down: %+v", is)
 	}
 	if _, _, err := r.data.Put(r.ctx(), bytes.NewReader(up[:10]), store.PutOptions{Size: 10}); !errors.Is(err, store.ErrReadOnly) {

@@ -21,19 +21,23 @@ import (
 // reason is one of a fixed list. Metrics with a label "service" of their own do
 // not carry the constant label service="micronode".
 type Metrics struct {
-	reg      *prometheus.Registry
-	requests *prometheus.CounterVec
-	latency  *prometheus.HistogramVec
-	rejected *prometheus.CounterVec
-	quota    *prometheus.CounterVec
-	bytesIn  prometheus.Counter
-	bytesOut prometheus.Counter
-	damage   *prometheus.CounterVec
-	gets     prometheus.Histogram
-	puts     prometheus.Histogram
-	cut      *prometheus.CounterVec
-	reloads  *prometheus.CounterVec
-	undo     []func() // takes each registered collector away again
+	reg       *prometheus.Registry
+	requests  *prometheus.CounterVec
+	latency   *prometheus.HistogramVec
+	rejected  *prometheus.CounterVec
+	quota     *prometheus.CounterVec
+	bytesIn   prometheus.Counter
+	bytesOut  prometheus.Counter
+	damage    *prometheus.CounterVec
+	gets      prometheus.Histogram
+	puts      prometheus.Histogram
+	cut       *prometheus.CounterVec
+	authFail  *prometheus.CounterVec
+	tlsFail   *prometheus.CounterVec
+	tlsDone   *prometheus.CounterVec
+	downgrade prometheus.Counter
+	reloads   *prometheus.CounterVec
+	undo      []func() // takes each registered collector away again
 }
 
 // Reasons of rejected_total, contract §5.
@@ -66,18 +70,22 @@ func NewMetrics(reg *prometheus.Registry) *Metrics {
 		}
 	}
 	m := &Metrics{
-		reg:      reg,
-		requests: counter("http_requests_total", "Finished requests.", "route", "method", "status"),
-		latency:  prometheus.NewHistogramVec(histogram("request_latency_seconds", "From the request's headers to the end of the answer.", requestBuckets), []string{"route", "method"}),
-		rejected: counter("rejected_total", "Refusals, once each.", "reason"),
-		quota:    counter("quota_exhaustions_total", "Refusals because a bound was reached.", "kind"),
-		bytesIn:  prometheus.NewCounter(prometheus.CounterOpts{Name: "bytes_in_total", Help: "Bytes of request bodies."}),
-		bytesOut: prometheus.NewCounter(prometheus.CounterOpts{Name: "bytes_out_total", Help: "Bytes of response bodies."}),
-		damage:   counter("integrity_fail_total", "Stored bytes that did not match their address.", "reason"),
-		gets:     prometheus.NewHistogram(histogram("storage_get_latency_seconds", "Store's own share of a verified read.", storageBuckets)),
-		puts:     prometheus.NewHistogram(histogram("storage_put_latency_seconds", "Store's own share of a put: hashing and commit.", storageBuckets)),
-		reloads:  counter("config_reloads_total", "Attempts to change the configuration in force.", "outcome"),
-		cut:      counter("tasks_aborted_total", "Work ended by force: requests at the drain's deadline.", "kind"),
+		reg:       reg,
+		requests:  counter("http_requests_total", "Finished requests.", "route", "method", "status"),
+		latency:   prometheus.NewHistogramVec(histogram("request_latency_seconds", "From the request's headers to the end of the answer.", requestBuckets), []string{"route", "method"}),
+		rejected:  counter("rejected_total", "Refusals, once each.", "reason"),
+		quota:     counter("quota_exhaustions_total", "Refusals because a bound was reached.", "kind"),
+		bytesIn:   prometheus.NewCounter(prometheus.CounterOpts{Name: "bytes_in_total", Help: "Bytes of request bodies."}),
+		bytesOut:  prometheus.NewCounter(prometheus.CounterOpts{Name: "bytes_out_total", Help: "Bytes of response bodies."}),
+		damage:    counter("integrity_fail_total", "Stored bytes that did not match their address.", "reason"),
+		gets:      prometheus.NewHistogram(histogram("storage_get_latency_seconds", "Store's own share of a verified read.", storageBuckets)),
+		puts:      prometheus.NewHistogram(histogram("storage_put_latency_seconds", "Store's own share of a put: hashing and commit.", storageBuckets)),
+		authFail:  counter("auth_failures_total", "Requests refused because of who asked.", "reason"),
+		tlsFail:   counter("tls_handshake_failures_total", "TLS handshakes that failed.", "reason"),
+		tlsDone:   counter("tls_handshakes_total", "TLS handshakes by key exchange.", "group"),
+		downgrade: prometheus.NewCounter(prometheus.CounterOpts{Name: "pq_downgrade_events_total", Help: "Handshakes that settled for a classical key exchange although a hybrid one was offered."}),
+		reloads:   counter("config_reloads_total", "Attempts to change the configuration in force.", "outcome"),
+		cut:       counter("tasks_aborted_total", "Work ended by force: requests at the drain's deadline.", "kind"),
 	}
 	for _, r := range rejections {
 		m.rejected.WithLabelValues(r)
@@ -130,7 +138,7 @@ func (m *Metrics) unregister() {
 }
 
 func (m *Metrics) labelled() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.latency, m.rejected, m.quota, m.bytesIn, m.bytesOut, m.damage, m.gets, m.puts, m.cut, m.reloads}
+	return []prometheus.Collector{m.requests, m.latency, m.rejected, m.quota, m.bytesIn, m.bytesOut, m.damage, m.gets, m.puts, m.cut, m.reloads, m.authFail, m.tlsFail, m.tlsDone, m.downgrade}
 }
 
 func (m *Metrics) profile(n *Node) prometheus.Labels {

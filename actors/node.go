@@ -18,6 +18,8 @@ import (
 	"micronode/config"
 	httpapi "micronode/http"
 	"micronode/http/admit"
+	"micronode/http/caps"
+	"micronode/http/policy"
 	"micronode/kernel"
 	"micronode/store"
 )
@@ -45,6 +47,8 @@ type Options struct {
 	// configured: no operator socket.
 	SocketPath string
 	Build      Build
+	// Enforced: the host has had the kernel enforce amnesia; shown, not checked.
+	Enforced bool
 	// Reload reads the configuration again, from where the first one came. nil:
 	// only [Node.Apply] changes it.
 	Reload func() (config.Loaded, error)
@@ -73,6 +77,11 @@ type Node struct {
 	mail    *mailbox.Mailbox // nil with mailbox.enabled=false
 	metrics *Metrics
 
+	ring     *caps.Ring
+	verdicts *policy.Gate
+	files    atomic.Pointer[files] // that the configuration names, as they were read last
+	denials  denials
+
 	shown    atomic.Pointer[json.RawMessage] // the configuration as the operator sees it
 	corrupt  atomic.Int64                    // reads that found damage
 	seen     seen
@@ -99,6 +108,9 @@ type StopRequest struct {
 func Start(loaded config.Loaded, o Options) (*Node, error) {
 	n := newNode(loaded, o)
 	if err := n.wire(); err != nil {
+		if n.ring != nil {
+			n.ring.Close()
+		}
 		return nil, err
 	}
 	if n.door != nil {
@@ -153,6 +165,9 @@ func (n *Node) wire() (err error) {
 	}
 	if n.metrics == nil {
 		n.metrics = NewMetrics(nil)
+	}
+	if err := n.authorities(); err != nil {
+		return err
 	}
 	n.gate = &Gate{
 		now:   n.opt.Now,

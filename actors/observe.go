@@ -110,6 +110,19 @@ func (n *Node) observer() httpapi.Observer {
 		},
 		Rejected: func(reason string) { n.metrics.rejected.WithLabelValues(reason).Inc() },
 		Audit:    n.audit,
+		Denied:   n.denied,
+		AuthFail: func(reason string) { n.metrics.authFail.WithLabelValues(reason).Inc() },
+		Handshake: func(h httpapi.Handshake) {
+			switch {
+			case h.Failure != "":
+				n.metrics.tlsFail.WithLabelValues(h.Failure).Inc()
+			default:
+				n.metrics.tlsDone.WithLabelValues(h.Group).Inc()
+			}
+			if h.Downgrade {
+				n.metrics.downgrade.Inc()
+			}
+		},
 		Panic: func(v any, stack []byte, corrID string) {
 			n.log.Error("a request failed in a way nobody foresaw", zap.String("event", "request_panic"),
 				zap.Any("reason", v), zap.ByteString("stack", stack), zap.String("corr_id", corrID))
@@ -124,13 +137,20 @@ func (n *Node) observer() httpapi.Observer {
 // (contract §4).
 func (n *Node) audit(a httpapi.AuditRecord) {
 	n.bus.Publish(kernel.Event{Topic: topic("audit"), Kind: "Audit", Service: a.Service, CorrID: a.CorrID, Data: auditData{
-		Action: a.Action, Actor: "uid:" + strconv.Itoa(a.UID), Reason: a.Reason, Outcome: a.Outcome,
+		Action: a.Action, Actor: a.Actor, Target: a.Target, Reason: a.Reason, Outcome: a.Outcome,
 	}})
+	if a.Action == "cap_revoke" && a.Outcome == "ok" {
+		n.bus.Publish(kernel.Event{Topic: topic("audit"), Kind: "CapRevoked", CorrID: a.CorrID, Data: struct {
+			Target string `json:"target"`
+		}{a.Target}})
+	}
 }
 
 type auditData struct {
 	Action  string `json:"action"`
 	Actor   string `json:"actor"`
+	Target  string `json:"target,omitempty"` // cap id or kid
+	Policy  string `json:"policy,omitempty"` // ids of those that decided
 	Reason  string `json:"reason,omitempty"`
 	Outcome string `json:"outcome"`
 }

@@ -23,6 +23,7 @@ func (n *Node) ports() httpapi.Ports {
 	if n.opt.Reload != nil {
 		p.Reload = n.orderReload
 	}
+	p.Policy = n.policyState
 	if n.cfg.Chaos.Enabled {
 		p.Chaos = chaos{n}
 	}
@@ -120,8 +121,8 @@ func (n *Node) status() httpapi.Status {
 func (n *Node) version() httpapi.Version {
 	return httpapi.Version{
 		Service: Service, Version: n.opt.Build.Version, GitSHA: n.opt.Build.GitSHA, BuildTS: n.opt.Build.Time, Go: runtime.Version(),
-		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
-		PQ:        httpapi.PQ{Mode: "off", Groups: []string{}},
+		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, AmnesiaEnforced: n.opt.Enforced, TLS: n.cfg.TLS.Cert != "", Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
+		PQ:        n.postQuantum(),
 		ConfigSHA: n.config().SHA, ConfigVersion: n.config().version, API: httpapi.API{HTTP: "v1", OAP: oapVersion(n.cfg.OAPAddr)}, AuthMode: n.cfg.Auth.Mode,
 	}
 }

@@ -77,7 +77,11 @@ func (n *Node) Apply(_ context.Context, next config.Loaded) (Reloaded, error) {
 }
 
 func (n *Node) apply(now *inForce, next config.Loaded) (Reloaded, error) {
-	changes := config.Diff(now.Config, next.Config)
+	read, err := readFiles(next.Config)
+	if err != nil {
+		return Reloaded{}, err
+	}
+	changes := append(config.Diff(now.Config, next.Config), n.files.Load().diff(read)...)
 	if len(changes) == 0 {
 		return Reloaded{Version: now.version}, nil
 	}
@@ -99,7 +103,14 @@ func (n *Node) apply(now *inForce, next config.Loaded) (Reloaded, error) {
 		if err := n.door.Configure(limitsOf(next.Config), fairnessOf(next.Config)); err != nil {
 			return Reloaded{}, err
 		}
+		if now.Config.TLS.Cert != "" || next.Config.TLS.Cert != "" {
+			if err := n.door.UseTLS(read.tls); err != nil {
+				return Reloaded{}, err
+			}
+		}
 	}
+	n.files.Store(read)
+	n.verdicts.Replace(read.policy)
 	n.live.Store(&inForce{next, now.version + 1})
 	n.shown.Store(&shown)
 	return Reloaded{Version: now.version + 1, Changes: changes}, nil
@@ -112,6 +123,8 @@ func (n *Node) orderReload(ctx context.Context, _ httpapi.Order) (httpapi.Done, 
 	switch {
 	case errors.As(err, &faults):
 		return httpapi.Done{}, httpapi.Refuse(httpapi.ErrBadRequest, "The configuration has faults and the old one stays in force: "+faults.Error())
+	case errors.Is(err, ErrFile):
+		return httpapi.Done{}, httpapi.Refuse(httpapi.ErrBadRequest, "A file has a fault and the old one stays in force: "+err.Error())
 	case errors.Is(err, ErrNeedsRestart):
 		return httpapi.Done{}, httpapi.Refuse(httpapi.ErrConflict, "These keys do not change while the node runs, and nothing was changed: "+
 			strings.TrimSuffix(strings.TrimPrefix(err.Error(), ErrNeedsRestart.Error()+": "), "; nothing was changed")+". Set them back, or restart the node.")

@@ -28,7 +28,7 @@ func (s *source) put(set ...string) {
 func (s *source) load() (config.Loaded, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return config.Load(config.Source{Set: s.set})
+	return config.Load(config.Source{Set: s.set, Args: map[string]string{"auth.mode": "dev"}})
 }
 
 // reloading is a node whose configuration comes from src.

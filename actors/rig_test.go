@@ -31,7 +31,10 @@ const patience = 20 * time.Second
 // what was killed stays down until somebody restarts it.
 const far = 10_000 * time.Hour
 
-var ownActors = slices.Concat([]string{"config", "storage"}, mailActors, []string{"ingress", "health"})
+var ownActors = slices.Concat([]string{"config", "policy", "keys", "storage"}, mailActors, []string{"ingress", "health"})
+
+// calmActors are those without which nothing is denied.
+var calmActors = slices.Concat([]string{"config", "keys", "storage"}, mailActors, []string{"ingress", "health"})
 
 var mailActors = []string{
 	"mailbox", "mailbox-0", "mailbox-1", "mailbox-2", "mailbox-3", "mailbox-4", "mailbox-5", "mailbox-6", "mailbox-7",
@@ -67,7 +70,7 @@ type rig struct {
 // chaos; changes come last.
 func options(t testing.TB, changes ...setup) (config.Loaded, actors.Options) {
 	c := config.Default()
-	c.HTTPAddr, c.Chaos.Enabled, c.Limits.RPS = "127.0.0.1:0", true, 1_000_000
+	c.HTTPAddr, c.Chaos.Enabled, c.Limits.RPS, c.Auth.Mode = "127.0.0.1:0", true, 1_000_000, "dev"
 	o := actors.Options{SocketPath: filepath.Join(t.TempDir(), "n.sock"), Build: actors.Build{Version: "v1.2.3", GitSHA: "abc"}}
 	for _, change := range changes {
 		change(&c, &o)
@@ -251,4 +254,11 @@ lines:
 		sum += v
 	}
 	return sum
+}
+
+// devConfig is the default, and anybody may do anything.
+func devConfig() config.Config {
+	c := config.Default()
+	c.Auth.Mode = "dev"
+	return c
 }

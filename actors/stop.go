@@ -103,6 +103,7 @@ func (n *Node) abandonStart() {
 func (n *Node) stopChildren(ctx context.Context) error {
 	err := n.tree.Stop(ctx)
 	n.gate.shut()
+	n.ring.Close()
 	if n.mail != nil {
 		n.mail.Close()
 	}
@@ -120,6 +121,7 @@ func (n *Node) closeAll(ctx context.Context) error {
 			n.metrics.aborted("request", cut)
 		}
 	}
+	n.ring.Close()
 	err = errors.Join(err, n.endObservers())
 	n.metrics.unregister()
 	return err

@@ -60,7 +60,7 @@ func TestStormOfStorage(t *testing.T) {
 	if after, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || after != ready.RetryAfter || after < 3000 || after > 3600 {
 		t.Errorf("Retry-After %q, retry_after %d, the next restart is due in an hour", a.header.Get("Retry-After"), ready.RetryAfter)
 	}
-	if len(ready.Services) != len(ownActors) || ready.Services[1].State != "storm" || ready.Services[1].Restarts != 6 {
+	if len(ready.Services) != len(ownActors) || ready.Services[3].State != "storm" || ready.Services[3].Restarts != 6 {
 		t.Errorf("services %+v", ready.Services)
 	}
 	e := r.event(kernel.KindRestartStorm, "storage")

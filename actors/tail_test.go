@@ -202,7 +202,7 @@ func TestTailOfTheStop(t *testing.T) {
 	if got := strings.Join(kinds, " "); got != "DrainStarted Shutdown" {
 		t.Errorf("the tail was told %q", got)
 	}
-	if got := strings.Join(stopping, " "); got != "health ingress mailbox-7 mailbox-6 mailbox-5 mailbox-4 mailbox-3 mailbox-2 mailbox-1 mailbox-0 mailbox storage config" {
+	if got := strings.Join(stopping, " "); got != "health ingress mailbox-7 mailbox-6 mailbox-5 mailbox-4 mailbox-3 mailbox-2 mailbox-1 mailbox-0 mailbox storage keys policy config" {
 		t.Errorf("stopped in the order %q", got)
 	}
 }

@@ -16,6 +16,8 @@ const (
 
 	actorConfig  = "config"
 	actorStorage = "storage"
+	actorPolicy  = "policy"
+	actorKeys    = "keys"
 	actorIngress = "ingress"
 	actorHealth  = "health"
 )
@@ -25,6 +27,11 @@ const (
 func (n *Node) children() []kernel.Child {
 	tree := []kernel.Child{
 		{Name: actorConfig, Required: true, New: func() kernel.Actor { return &settings{n: n} }},
+		{
+			Name: actorPolicy, Required: true, Vital: true, Planes: n.dataPlanes(), Watchdog: min(policyWatchdog, n.cfg.Supervisor.Watchdog),
+			New: func() kernel.Actor { return &judge{n: n} },
+		},
+		{Name: actorKeys, Required: true, New: func() kernel.Actor { return &locksmith{n: n} }},
 		{Name: actorStorage, Required: true, New: func() kernel.Actor { return &storage{n: n} }, Planes: []string{planeObjects}},
 	}
 	if n.mail != nil {
@@ -64,7 +71,8 @@ func (n *Node) doorOptions() httpapi.Options {
 		Socket: httpapi.SocketOptions{
 			Path: n.opt.SocketPath, Explicit: c.UDS.Path != "", AllowUIDs: c.UDS.AllowUIDs,
 		},
-		Limits: limitsOf(c), Fairness: fairnessOf(c), Ports: n.ports(),
+		Limits: limitsOf(c), Fairness: fairnessOf(c), Ports: n.ports(), TLS: n.files.Load().tls,
+		Auth: httpapi.Auth{Ring: n.ring, Policy: n.verdicts, Dev: c.Auth.Mode == authDev},
 	}
 }
 

@@ -10,6 +10,7 @@ type Config struct {
 	MetricsAddr    string        // host:port of /metrics alone; empty = served by the HTTP door
 	OAPAddr        string        // host:port of OAP/1; empty = not served
 	Amnesia        bool          // RAM only; always true in this build
+	AmnesiaStrict  bool          // do not start where the kernel cannot enforce it
 	AllowedHosts   []string      // Host names accepted on a loopback bind besides the loopback names
 	TrustedProxies []string      // IP addresses and CIDRs whose X-Forwarded-For is believed
 	DrainGrace     time.Duration // how long to keep listening after readyz turned 503
@@ -18,6 +19,9 @@ type Config struct {
 	Log        Log
 	UDS        UDS
 	Auth       Auth
+	Keys       KeyFiles
+	Policy     Policy
+	TLS        TLS
 	Store      Store
 	Mailbox    Mailbox
 	Limits     Limits
@@ -41,7 +45,26 @@ type UDS struct {
 
 // Auth is the section [auth].
 type Auth struct {
-	Mode string // dev in this build: anonymous, loopback listeners only (contract §8)
+	Mode string // cap: with a capability; dev: anonymous, loopback listeners only (contract §8)
+}
+
+// KeyFiles is the section [keys] (contract §8).
+type KeyFiles struct {
+	RootFile string // root keys of capabilities; empty: one is minted at the start
+}
+
+// Policy is the section [policy] (contract §8).
+type Policy struct {
+	File string // Cedar; empty: the built-in policy
+}
+
+// TLS is the section [tls] (contract §8); without cert everything is plain.
+type TLS struct {
+	Cert       string // PEM file of the chain
+	Key        string // PEM file of the private key
+	ClientCA   string // PEM file; clients may show a certificate of these authorities
+	PQMode     string // off | hybrid | required
+	MinVersion string // 1.3 | 1.2
 }
 
 // Store is the section [store] (contract §2).

@@ -23,6 +23,8 @@ func rootKeys() []Key {
 		row("amnesia", true, func(c *Config) *bool { return &c.Amnesia },
 			"keep everything in RAM and nothing on disk; this build can do no other").
 			toggle("amnesia", "true", "keep everything in RAM and nothing on disk"),
+		row("amnesia_strict", false, func(c *Config) *bool { return &c.AmnesiaStrict },
+			"do not start where the kernel cannot enforce amnesia"),
 		row("allowed_hosts", []string(nil), func(c *Config) *[]string { return &c.AllowedHosts },
 			"Host names accepted on a loopback bind besides the loopback names; no scheme, no port"),
 		row("trusted_proxies", []string(nil), func(c *Config) *[]string { return &c.TrustedProxies },
@@ -48,9 +50,24 @@ func sectionKeys() []Key {
 		row("uds.allow_uids", []int(nil), func(c *Config) *[]int { return &c.UDS.AllowUIDs },
 			"user ids let in at the operator socket; empty is the node's own").in(0, math.MaxUint32-1),
 
-		row("auth.mode", "dev", func(c *Config) *string { return &c.Auth.Mode },
-			"dev is anonymous and refuses any listener that is not loopback; cap is not in this build").
-			oneOf("dev", "cap").toggle("dev", "dev", "anonymous access, loopback listeners only: auth.mode=dev"),
+		row("auth.mode", "cap", func(c *Config) *string { return &c.Auth.Mode },
+			"cap asks every request for a capability; dev is anonymous and refuses any listener that is not loopback").
+			oneOf("cap", "dev").toggle("dev", "dev", "anonymous access, loopback listeners only: auth.mode=dev"),
+
+		row("keys.root_file", "", func(c *Config) *string { return &c.Keys.RootFile },
+			"root keys of capabilities, 64 hex digits a line, the last one active, mode 0600; empty mints one at the start").secret(),
+		row("policy.file", "", func(c *Config) *string { return &c.Policy.File },
+			"Cedar policies; empty is the built-in policy").live(),
+		row("tls.cert", "", func(c *Config) *string { return &c.TLS.Cert },
+			"PEM file of the certificate chain; empty serves plain").flag("tls-cert").live(),
+		row("tls.key", "", func(c *Config) *string { return &c.TLS.Key },
+			"PEM file of the certificate's private key").flag("tls-key").secret().live(),
+		row("tls.client_ca", "", func(c *Config) *string { return &c.TLS.ClientCA },
+			"PEM file of authorities whose client certificates reach admin and metrics").live(),
+		row("tls.pq_mode", "hybrid", func(c *Config) *string { return &c.TLS.PQMode },
+			"post-quantum key exchange: hybrid offers it, required takes nothing else").oneOf("off", "hybrid", "required").live(),
+		row("tls.min_version", "1.3", func(c *Config) *string { return &c.TLS.MinVersion },
+			"oldest TLS that is taken").oneOf("1.3", "1.2").live(),
 
 		row("store.max_bytes", 1*gib, func(c *Config) *Size { return &c.Store.MaxBytes },
 			"bytes of objects held in RAM before a put is refused with 429; a size").in(1, int64(64*1024*gib)),
@@ -159,18 +176,10 @@ func supervisorKeys() []Key {
 // reservedKeys are the rest of contract §11: naming one asks for something that
 // this build would not do.
 func reservedKeys() []Key {
-	const files, keys = "persistence", "capabilities"
+	const files = "persistence"
 	return []Key{
-		reserved("amnesia_strict", typeBool, "kernel enforcement of amnesia", "false"),
 		reserved("config_pubkey", typeString, "signed config", ""),
 		reserved("peers", typeStrings, "peers", ""),
-		reserved("keys.root_file", typeString, keys, "").secret(),
-		reserved("policy.file", typeString, "policy engine", ""),
-		reserved("tls.cert", typeString, "TLS", "").flag("tls-cert"),
-		reserved("tls.key", typeString, "TLS", "").flag("tls-key").secret(),
-		reserved("tls.client_ca", typeString, "TLS", ""),
-		reserved("tls.pq_mode", typeString, "TLS", "off"),
-		reserved("tls.min_version", typeString, "TLS"),
 		reserved("store.dir", typeString, files, "").flag("store-dir"),
 	}
 }

@@ -13,7 +13,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 	want := config.Config{
 		HTTPAddr: "127.0.0.1:8080", Amnesia: true, DrainDeadline: 5 * time.Second,
 		Log:   config.Log{Level: "info", Format: "auto"},
-		Auth:  config.Auth{Mode: "dev"},
+		Auth:  config.Auth{Mode: "cap"},
 		Store: config.Store{MaxBytes: 1 << 30, MaxTTL: 720 * time.Hour},
 		Mailbox: config.Mailbox{
 			Enabled: true, Shards: 8, ShardCapacity: 4096, MaxBytes: 512 << 20, MaxInflight: 8192, Visibility: 5 * time.Second,
@@ -29,6 +29,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 			BackoffMin: 100 * time.Millisecond, BackoffMax: 5 * time.Second, MaxRestarts: 5, Window: time.Minute,
 			QuarantineAfter: 10, ForgiveAfter: time.Minute, ProbeAfter: time.Minute, Watchdog: 2 * time.Second,
 		},
+		TLS: config.TLS{PQMode: "hybrid", MinVersion: "1.3"},
 		Bus: config.Bus{Ring: 512, History: 1024},
 	}
 	if diff := cmp.Diff(want, config.Default()); diff != "" {

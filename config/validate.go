@@ -22,7 +22,7 @@ type rule struct {
 func rules() []rule {
 	return []rule{
 		{[]string{"amnesia"}, amnesiaOnly},
-		{[]string{"auth.mode"}, devOnly},
+		{[]string{"tls.cert", "tls.key", "tls.client_ca", "tls.pq_mode", "tls.min_version"}, tlsWhole},
 		{[]string{"http_addr"}, func(c Config) (string, string) { return listener(c.HTTPAddr, c) }},
 		{[]string{"metrics_addr"}, metricsListener},
 		{[]string{"oap_addr"}, oapListener},
@@ -76,12 +76,18 @@ func amnesiaOnly(c Config) (msg, hint string) {
 	return "false would keep data on disk, and this build has no persistence", "set it to true or leave it out"
 }
 
-func devOnly(c Config) (msg, hint string) {
-	if c.Auth.Mode == "dev" {
-		return "", ""
+func tlsWhole(c Config) (msg, hint string) {
+	switch {
+	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
+		return "cert and key go together", "name both files, or neither"
+	case c.TLS.Cert == "" && c.TLS.ClientCA != "":
+		return "client_ca has no effect without tls.cert and tls.key", "name them, or leave it out"
+	case c.TLS.Cert == "" && c.TLS.PQMode == "required":
+		return "pq_mode=required cannot hold without tls.cert and tls.key", "name them, or leave it out"
+	case c.TLS.PQMode == "required" && c.TLS.MinVersion == "1.2":
+		return "pq_mode=required needs TLS 1.3", "set tls.min_version to 1.3"
 	}
-	return c.Auth.Mode + " needs capabilities, which this build does not have",
-		`run with --dev, or set auth.mode to "dev" (anonymous, loopback only)`
+	return "", ""
 }
 
 // listener wants host:port, in dev mode on loopback: whoever reaches the door
@@ -199,6 +205,14 @@ func oddities(c Config) (warnings []string) {
 	if c.Limits.MaxBodyBytes > c.Limits.MaxObjectBytes {
 		warnings = append(warnings, fmt.Sprintf("limits.max_body_bytes (%s) is above limits.max_object_bytes (%s): a body with a Content-Length may be larger than a stream",
 			c.Limits.MaxBodyBytes, c.Limits.MaxObjectBytes))
+	}
+	if c.TLS.Cert == "" {
+		for _, a := range []string{c.HTTPAddr, c.OAPAddr, c.MetricsAddr} {
+			if host, _, err := net.SplitHostPort(a); err == nil && !loopback(host) {
+				warnings = append(warnings, a+" is reached from elsewhere and speaks plain text: capabilities and payloads can be read on the way. Set tls.cert and tls.key")
+				break
+			}
+		}
 	}
 	return warnings
 }

@@ -51,6 +51,9 @@ func (b *slicedBody) Read(p []byte) (int, error) {
 		b.err = bodyError(err)
 		return n, b.err
 	}
+	if b.err = b.w.tooLong(b.read + int64(n)); b.err != nil {
+		return 0, b.err
+	}
 	if err != nil || b.read+int64(n) == b.r.ContentLength {
 		b.finish()
 	}

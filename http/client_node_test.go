@@ -42,7 +42,7 @@ func startClientNode(t *testing.T, now func() time.Time) *clientNode {
 	}
 	var err error
 	n.door, err = httpapi.NewDoor(httpapi.Options{
-		HTTPAddr: "127.0.0.1:0", Socket: httpapi.SocketOptions{Path: n.socket},
+		Auth: httpapi.Auth{Dev: true}, HTTPAddr: "127.0.0.1:0", Socket: httpapi.SocketOptions{Path: n.socket},
 		Limits: httpapi.Limits{RPS: -1},
 		Ports: httpapi.Ports{
 			Objects: n.mem, Now: time.Now, Operator: n, Chaos: n,

@@ -2,11 +2,14 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"micronode/http/policy"
 )
 
 // What a connection is doing, as far as making room is concerned.
@@ -22,16 +25,21 @@ const (
 // deadline, so that whoever stops reading is dropped, whatever is being sent.
 type conn struct {
 	net.Conn
-	set     *connSet
-	uid     int  // of the peer of the operator socket, else -1
-	foreign bool // a uid that the operator socket does not serve
-	state   atomic.Int32
-	since   atomic.Int64 // unix ns: since when it waits without a complete request
-	haste   atomic.Int64 // ns that a write may take; 0: the set's timeout
-	writing atomic.Int64 // unix ns: since when a write is under way; 0: none is
-	busy    atomic.Int32 // HTTP/2: requests at work
-	framing framing      // of what is read
-	flow    flowMemo
+	set      *connSet
+	uid      int  // of the peer of the operator socket, else -1
+	foreign  bool // a uid that the operator socket does not serve
+	state    atomic.Int32
+	since    atomic.Int64 // unix ns: since when it waits without a complete request
+	haste    atomic.Int64 // ns that a write may take; 0: the set's timeout
+	writing  atomic.Int64 // unix ns: since when a write is under way; 0: none is
+	busy     atomic.Int32 // HTTP/2: requests at work
+	framing  framing      // of what is read
+	flow     flowMemo
+	tls      *tls.Conn                      // nil: plain
+	raw      net.Conn                       // below tls
+	shaken   bool                           // the handshake was tried; of the goroutine that serves
+	peerName atomic.Pointer[string]         // subject of the client's certificate
+	origin   atomic.Pointer[policy.Context] // of requests that come straight from the peer
 
 	begun int64 // HTTP/1: requests that reached the handler, one after the other
 
@@ -66,6 +74,12 @@ func (c *conn) become(state int32) {
 
 // Read lets framing see what the client sends.
 func (c *conn) Read(p []byte) (int, error) {
+	if c.tls != nil && !c.shaken {
+		c.shaken = true
+		if err := c.handshake(); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Read(p)
 	c.framing.feed(p[:n])
 	return n, err

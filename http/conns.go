@@ -21,6 +21,9 @@ type connSet struct {
 	parked  atomic.Int64                                  // long polls that wait
 	plain   func(status int, said string, c *conn) []byte // words net/http's own refusals; nil: they stay as they are
 
+	tls   *keeper // nil: plain
+	plane string
+
 	mu    sync.Mutex // guards all that follows
 	all   map[*conn]struct{}
 	queue []waiting // those that have waited longest, as they were found last
@@ -47,7 +50,11 @@ func (s *connSet) configure(limit int) {
 // add takes a connection in. At the bound, the one that has waited longest
 // without a complete request makes room (contract §6); false when all are working.
 func (s *connSet) add(nc net.Conn) (*conn, bool) {
-	c := &conn{Conn: nc, set: s, uid: -1}
+	c := &conn{Conn: nc, raw: nc, set: s, uid: -1}
+	if s.tls != nil {
+		c.tls = s.tls.server(nc, s.plane)
+		c.Conn = c.tls
+	}
 	c.since.Store(s.now().UnixNano())
 	s.mu.Lock()
 	var victim *conn
@@ -64,7 +71,7 @@ func (s *connSet) add(nc net.Conn) (*conn, bool) {
 	}
 	s.mu.Unlock()
 	if victim != nil {
-		_ = victim.Conn.Close() // its serving goroutine notices
+		_ = victim.raw.Close() // its serving goroutine notices
 	}
 	return c, !gone
 }
@@ -204,7 +211,7 @@ func (s *connSet) closeQuiet(began time.Time, idle time.Duration) (left int, wai
 	left = len(s.all)
 	s.mu.Unlock()
 	for _, c := range due {
-		_ = c.Conn.Close() // its serving goroutine notices
+		_ = c.raw.Close() // its serving goroutine notices
 	}
 	return left, wait
 }
@@ -241,6 +248,6 @@ func (s *connSet) closeAll() {
 	all := slices.Collect(maps.Keys(s.all))
 	s.mu.Unlock()
 	for _, c := range all {
-		_ = c.Conn.Close() // its serving goroutine notices
+		_ = c.raw.Close() // its serving goroutine notices
 	}
 }

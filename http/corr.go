@@ -17,7 +17,8 @@ const maxCorrID = 64
 type call struct {
 	corrID  string
 	traceID string
-	uid     int // of the peer of the operator socket, -1 elsewhere
+	uid     int        // of the peer of the operator socket, -1 elsewhere
+	auth    *authority // on whose behalf; nil: nobody was asked
 }
 
 type callKey struct{}

@@ -21,6 +21,7 @@ type Door struct {
 	planes []*plane // in the order in which they close: data, OAP, operator, metrics last
 	failed chan error
 	loops  sync.WaitGroup
+	tls    *keeper // nil: plain
 
 	mu      sync.Mutex // guards closed, drained and the marked fields of planes
 	closed  bool
@@ -59,6 +60,18 @@ func NewDoor(o Options) (*Door, error) {
 		p := newPlane(planeMetrics, s, metricsConns)
 		p.bind = rebindTCP(o.MetricsAddr)
 		d.planes = append(d.planes, p)
+	}
+	if len(o.TLS.Cert) > 0 {
+		d.tls = &keeper{ports: &s.ports}
+		if err := d.tls.use(o.TLS); err != nil {
+			return nil, fmt.Errorf("httpapi: %w", err)
+		}
+		for _, p := range d.planes {
+			if p.name != planeOperator {
+				p.set.tls, p.set.plane = d.tls, p.name
+			}
+		}
+		s.overTLS = true
 	}
 	d.failed = make(chan error, len(d.planes))
 	return d, nil
@@ -262,3 +275,21 @@ func (d *Door) Configure(l Limits, f Fairness) error {
 
 // Admission is how the data plane's requests stand in line.
 func (d *Door) Admission() admit.Stats { return d.server.data.Stats() }
+
+// UseTLS puts other certificates into force for handshakes from now on;
+// connections go on. On an error nothing changes. Without TLS at the start it is
+// an error: listeners do not change what they speak.
+func (d *Door) UseTLS(t TLSFiles) error {
+	if d.tls == nil {
+		return errors.New("httpapi: TLS begins with a restart")
+	}
+	return d.tls.use(t)
+}
+
+// RotateTickets gives session tickets a new key, the first; the others are those
+// that are still taken.
+func (d *Door) RotateTickets(keys [][32]byte) {
+	if d.tls != nil {
+		d.tls.rotateTickets(keys)
+	}
+}

@@ -156,7 +156,7 @@ func TestDrainIgnoresHandshakes(t *testing.T) {
 // What queued before anybody accepted is served by a drain too.
 func TestDrainBeforeOpen(t *testing.T) {
 	r := start(t)
-	door, err := httpapi.NewDoor(httpapi.Options{HTTPAddr: "127.0.0.1:0", Ports: httpapi.Ports{
+	door, err := httpapi.NewDoor(httpapi.Options{Auth: httpapi.Auth{Dev: true}, HTTPAddr: "127.0.0.1:0", Ports: httpapi.Ports{
 		Objects: r.mem, Ready: ready, Now: time.Now,
 		Status: func() httpapi.Status { return httpapi.Status{} }, Version: func() httpapi.Version { return httpapi.Version{} },
 	}})
@@ -410,7 +410,7 @@ func TestBindErrors(t *testing.T) {
 		"nonsense":       {"nonsense", "host:port"},
 	} {
 		for _, metrics := range []bool{false, true} {
-			o := httpapi.Options{HTTPAddr: addr, Ports: httpapi.Ports{Objects: r.mem, Ready: ready, Now: time.Now,
+			o := httpapi.Options{Auth: httpapi.Auth{Dev: true}, HTTPAddr: addr, Ports: httpapi.Ports{Objects: r.mem, Ready: ready, Now: time.Now,
 				Status: func() httpapi.Status { return httpapi.Status{} }, Version: func() httpapi.Version { return httpapi.Version{} }}}
 			if metrics {
 				o.HTTPAddr, o.MetricsAddr = "127.0.0.1:0", addr

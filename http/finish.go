@@ -34,6 +34,9 @@ func (f *face) refuse(w *reply, r *http.Request, err error) {
 
 // rejected counts one refusal.
 func (s *server) rejected(k *kind) {
+	if isAuth(k) && s.ports.Observe.AuthFail != nil {
+		s.ports.Observe.AuthFail(k.reason)
+	}
 	if k.counted != "" && s.ports.Observe.Rejected != nil {
 		s.ports.Observe.Rejected(k.counted)
 	}

@@ -90,6 +90,7 @@ type flowMemo struct {
 type memo struct {
 	by    *flows
 	flow  admit.Flow
+	addr  netip.Addr // of the peer; zero where it has none
 	proxy bool
 }
 
@@ -100,6 +101,9 @@ func (m *flowMemo) of(f *flows, peer net.Addr) *memo {
 	}
 	a := addrOf(peer)
 	fresh := &memo{by: f, flow: f.flow(a), proxy: f.trusts(a)}
+	if _, ip := peer.(*net.TCPAddr); ip {
+		fresh.addr = a
+	}
 	m.at.Store(fresh)
 	return fresh
 }
@@ -121,9 +125,18 @@ func (f *flows) peer(c *conn) admit.Flow { return c.flow.of(f, c.RemoteAddr()).f
 // flowOf is the flow of a request: the peer of the socket, or behind a trusted
 // proxy the last address in X-Forwarded-For that is none of ours.
 func (f *flows) flowOf(c *conn, r *http.Request) admit.Flow {
+	a, direct := f.client(c, r)
+	if direct {
+		return c.flow.of(f, c.RemoteAddr()).flow
+	}
+	return f.flow(a)
+}
+
+// client is the address that a request comes from, and whether it is the peer's.
+func (f *flows) client(c *conn, r *http.Request) (a netip.Addr, direct bool) {
 	m := c.flow.of(f, c.RemoteAddr())
 	if !m.proxy {
-		return m.flow
+		return m.addr, true
 	}
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -132,8 +145,8 @@ func (f *flows) flowOf(c *conn, r *http.Request) admit.Flow {
 			break
 		}
 		if a = a.Unmap(); !f.trusts(a) {
-			return f.flow(a)
+			return a, false
 		}
 	}
-	return m.flow
+	return m.addr, true
 }

@@ -89,6 +89,10 @@ func (l *listener) setDeadline(t time.Time) error {
 // turnAway says why and closes, gently if few are being turned away.
 func (l *listener) turnAway(nc net.Conn) {
 	l.onFull()
+	if l.set.tls != nil { // nothing can be said before a handshake
+		_ = nc.Close()
+		return
+	}
 	_ = nc.SetDeadline(l.set.now().Add(goodbyeWait))
 	if _, err := nc.Write(l.goodbye()); err != nil {
 		_ = nc.Close()

@@ -17,7 +17,10 @@ const (
 )
 
 // mboxTopics answers GET /mbox/topics.
-func (s *server) mboxTopics(_ context.Context, w *reply, r *http.Request) error {
+func (s *server) mboxTopics(ctx context.Context, w *reply, r *http.Request) error {
+	if err := mayTopic(ctx, ""); err != nil {
+		return err
+	}
 	q, err := queryOf(r, "cursor", "limit")
 	if err != nil {
 		return err
@@ -56,7 +59,7 @@ func limitOf(text string, present bool, normal, most int) (int, error) {
 }
 
 // mboxPeek answers GET /mbox/peek.
-func (s *server) mboxPeek(_ context.Context, w *reply, r *http.Request) error {
+func (s *server) mboxPeek(ctx context.Context, w *reply, r *http.Request) error {
 	q, err := queryOf(r, "topic", "limit")
 	if err != nil {
 		return err
@@ -64,6 +67,9 @@ func (s *server) mboxPeek(_ context.Context, w *reply, r *http.Request) error {
 	limit, err := limitOf(q.Get("limit"), q.Has("limit"), defaultPeek, mbox.MaxBatch)
 	if err == nil {
 		err = invalid(mbox.CheckTopic(q.Get("topic")))
+	}
+	if err == nil {
+		err = mayTopic(ctx, q.Get("topic"))
 	}
 	if err != nil {
 		return err
@@ -92,13 +98,16 @@ func appendPage(b []byte, n int, size func(i int) int, item func(b []byte, i int
 }
 
 // mboxDead answers GET /mbox/dlq.
-func (s *server) mboxDead(_ context.Context, w *reply, r *http.Request) error {
+func (s *server) mboxDead(ctx context.Context, w *reply, r *http.Request) error {
 	q, err := queryOf(r, "topic", "cursor", "limit", "msg_id")
 	if err != nil {
 		return err
 	}
 	topic := q.Get("topic")
 	if err := invalid(mbox.CheckTopic(topic)); err != nil {
+		return err
+	}
+	if err := mayTopic(ctx, topic); err != nil {
 		return err
 	}
 	limit, err := limitOf(q.Get("limit"), q.Has("limit"), mbox.DefaultBatch, mbox.MaxBatch)
@@ -155,6 +164,9 @@ func (s *server) mboxKeep(word string, one bool, do func(ctx context.Context, k 
 			items, _, err := readItems(raw, shapeKeep, false, readKeep(one))
 			if err == nil {
 				err = items[0].err
+			}
+			if err == nil {
+				err = mayTopic(ctx, items[0].value.Topic)
 			}
 			if err != nil {
 				return err

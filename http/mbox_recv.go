@@ -72,6 +72,9 @@ func (s *server) wantOf(w *reply, r *http.Request, stream bool) (want wanted, er
 
 // recvNow takes what is there.
 func (s *server) recvNow(ctx context.Context, want wanted) ([]mbox.Delivery, error) {
+	if err := mayTopic(ctx, want.Topic); err != nil {
+		return nil, err
+	}
 	ctx, cancel := s.timely(ctx)
 	defer cancel()
 	return s.ports.Mailbox.Queue.Recv(ctx, nil, want.Want)
@@ -106,7 +109,19 @@ func (s *server) recvParked(ctx, patience context.Context, w *reply, want wanted
 		s.handBack(messages)
 		return nil, http.ErrAbortHandler
 	}
-	return messages, err
+	return s.stillMay(ctx, messages, err)
+}
+
+// stillMay gives back what came for somebody whose capability is over.
+func (s *server) stillMay(ctx context.Context, messages []mbox.Delivery, err error) ([]mbox.Delivery, error) {
+	if err != nil {
+		return messages, err
+	}
+	if err := authorityOf(ctx).still(); err != nil {
+		s.handBack(messages)
+		return nil, err
+	}
+	return messages, nil
 }
 
 // handBack gives back what was leased for a client that has left. Its own

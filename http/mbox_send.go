@@ -65,6 +65,8 @@ func (s *server) sendAll(ctx context.Context, corrID string, items []judged[mbox
 		switch {
 		case items[i].err != nil:
 			verdicts[i].Err = items[i].err
+		case mayTopic(ctx, m.Topic) != nil:
+			verdicts[i].Err = mayTopic(ctx, m.Topic)
 		case s.ports.Mailbox.RequireKey && m.Key == "":
 			verdicts[i].Err = mbox.ErrKeyNeeded
 		default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"micronode/http/policy"
 	"micronode/store/mbox"
 )
 
@@ -50,11 +51,18 @@ func (s *server) mboxSettle(v mbox.Verdict) handler {
 
 // settleAll hands in what is well formed and says of everything what became of it.
 func (s *server) settleAll(ctx context.Context, items []judged[mbox.Settlement]) ([]SettleVerdict, error) {
+	if a := authorityOf(ctx); a != nil {
+		if err := a.decide(policy.Topic, "*"); err != nil {
+			return nil, err
+		}
+	}
 	verdicts := make([]SettleVerdict, len(items))
+	may := mayAck(ctx)
 	good := make([]mbox.Settlement, 0, len(items))
 	at := make([]int, 0, len(items))
 	for i := range items {
 		if verdicts[i].Err = items[i].err; items[i].err == nil {
+			items[i].value.May = may
 			good, at = append(good, items[i].value), append(at, i)
 		}
 	}

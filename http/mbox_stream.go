@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"micronode/store/mbox"
 )
@@ -40,9 +41,26 @@ func (s *server) mboxStream(ctx context.Context, w *reply, r *http.Request) erro
 		if ctx.Err() != nil {
 			return nil // the node or the client ends it: what was sent is whole
 		}
-		messages, err = s.recvParked(ctx, ctx, w, want)
+		messages, err = s.recvAWhile(ctx, w, want)
 		if err != nil && ctx.Err() == nil {
 			return s.cutStream(w, err)
+		}
+	}
+}
+
+// recheckEvery is how long a stream that waits may rest on a capability that may
+// have ended or been revoked: half of the second that a revocation may take.
+const recheckEvery = 500 * time.Millisecond
+
+// recvAWhile waits for messages until there are some, or it is time to look again
+// whether the client still may.
+func (s *server) recvAWhile(ctx context.Context, w *reply, want wanted) ([]mbox.Delivery, error) {
+	for {
+		patience, cancel := context.WithTimeout(ctx, recheckEvery)
+		messages, err := s.recvParked(ctx, patience, w, want)
+		cancel()
+		if err != nil || len(messages) > 0 || ctx.Err() != nil {
+			return messages, err
 		}
 	}
 }

@@ -101,5 +101,6 @@ func (s *server) oapWait(ctx context.Context, e *exchange, want wanted) ([]mbox.
 	e.place.leave()
 	s.inflight.Add(-1)
 	defer s.inflight.Add(1)
-	return s.ports.Mailbox.Queue.Recv(ctx, patience, want.Want)
+	messages, err := s.ports.Mailbox.Queue.Recv(ctx, patience, want.Want)
+	return s.stillMay(ctx, messages, err)
 }

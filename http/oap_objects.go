@@ -84,6 +84,9 @@ func (s *server) oapPut(ctx context.Context, e *exchange) error {
 	if o.size > limit {
 		return refuse(store.ErrTooLarge, "An object may have "+strconv.FormatInt(limit, 10)+" bytes, this one announces "+strconv.FormatInt(o.size, 10)+". Split it, or raise limits.max_object_bytes.")
 	}
+	if most := e.mayBody(); most >= 0 && o.size > most {
+		return errBodyScope(most)
+	}
 	body := &oapBody{e: e, size: o.size, intake: intake{ctx: ctx, place: &e.place, unread: &s.unread, charged: o.size < 0 || o.size > smallBody}}
 	defer body.close()
 	info, _, err := s.ports.Objects.Put(ctx, body, opt)
@@ -118,6 +121,9 @@ func (b *oapBody) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = oapError(err)
 		return n, b.err
+	}
+	if b.err = b.e.tooLong(b.read + int64(n)); b.err != nil {
+		return 0, b.err
 	}
 	if b.err = b.took(n, err != nil); b.err != nil {
 		return 0, b.err

@@ -88,7 +88,7 @@ type hello struct {
 func (s *server) hello() []byte {
 	v := s.ports.Version()
 	b, _ := json.Marshal(hello{ // strings and numbers: cannot fail
-		MaxFrame: oap.MaxFrame, MaxInflight: oap.MaxInflight, Flags: 0xff, Versions: []int{1}, Transports: []string{"tcp"},
+		MaxFrame: oap.MaxFrame, MaxInflight: oap.MaxInflight, Flags: 0xff, Versions: []int{1}, Transports: s.transports(),
 		Server: v.Version, Amnesia: v.Features.Amnesia, PQ: v.PQ.Mode,
 	})
 	return b
@@ -99,4 +99,11 @@ func (f *face) goodbyeOAP() []byte {
 	p, _ := problemOf(refuse(ErrOverload, "Every connection that limits.max_conns allows is busy. Wait a second, then connect again."), oapCorrID(0))
 	body, _ := json.Marshal(p) // strings and numbers: cannot fail
 	return oap.AppendFrame(nil, &oap.Frame{Flags: oap.FlagResp | oap.FlagEnd, Code: uint16(p.Status), Payload: body})
+}
+
+func (s *server) transports() []string {
+	if s.overTLS {
+		return []string{"tcp+tls"}
+	}
+	return []string{"tcp"}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"micronode/http/admit"
+	"micronode/http/caps"
 	"micronode/http/inflate"
 	"micronode/http/oap"
 	"micronode/store"
@@ -80,13 +81,16 @@ func (f *face) answerOAP(ctx context.Context, e *exchange, v *oapVerb) error {
 	if err := f.checkClass(v.route, v.class); err != nil {
 		return err
 	}
+	if err := f.authorizeOAP(e, v); err != nil {
+		return err
+	}
 	kind := admit.Read
 	if v.class == classWrite {
 		kind = admit.Write
 	}
 	e.place.fair = f.data
 	defer e.place.leave()
-	if err := e.place.begin(f.flows.Load().peer(e.conn), kind); err != nil {
+	if err := e.place.begin(e.flow(f.flows.Load().peer(e.conn), f.limits().FlowRPS), kind); err != nil {
 		return err
 	}
 	if !v.body {
@@ -202,4 +206,25 @@ func oapError(err error) error {
 		return ErrInflating
 	}
 	return err
+}
+
+// authorizeOAP asks who may; what an object's verb names is read here and again,
+// strictly, by the verb.
+func (f *face) authorizeOAP(e *exchange, v *oapVerb) error {
+	ask := caps.Ask{Op: v.op, Client: e.conn.flow.of(f.flows.Load(), e.conn.RemoteAddr()).addr}
+	name := "*"
+	switch v.op {
+	case caps.Put:
+		ask.Paths = [2]string{"/put", objectPrefix}
+	case caps.Get:
+		asked, err := readVerb(e.Verb(), shapeGet, readObject("obj offset length", true))
+		if err != nil {
+			return err
+		}
+		name = asked.value.addr.String()
+		ask.Paths[0] = objectPrefix + name
+	default:
+		ask.Paths[0] = "/mbox/" + v.op.String()
+	}
+	return f.authorize(&e.call, e.conn, string(e.Cap()), len(e.Cap()) > 0, &ask, v.class, name, true)
 }

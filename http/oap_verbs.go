@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"micronode/http/caps"
 	"micronode/http/oap"
 	"micronode/store/mbox"
 )
@@ -18,8 +19,9 @@ import (
 type oapVerb struct {
 	route *route // for metrics and the plane that readiness judges it by
 	class class
-	body  bool // DATA frames follow
-	cost  int  // of admission; 0: one
+	op    caps.Op // that a capability must be for
+	body  bool    // DATA frames follow
+	cost  int     // of admission; 0: one
 	do    func(ctx context.Context, e *exchange) error
 }
 
@@ -33,19 +35,19 @@ func (s *server) oapApps() oapApps {
 		return &v
 	}
 	all := oapApps{oap.AppObjects: {
-		"put":  one("objects", "put", planeObjects, oapVerb{class: classWrite, body: true, do: s.oapPut}),
-		"get":  one("objects", "get", planeObjects, oapVerb{class: classRead, cost: 2, do: s.oapGet}),
-		"head": one("objects", "head", planeObjects, oapVerb{class: classRead, do: s.oapHead}),
-		"has":  one("objects", "has", planeObjects, oapVerb{class: classRead, do: s.oapHas}),
+		"put":  one("objects", "put", planeObjects, oapVerb{class: classWrite, body: true, op: caps.Put, do: s.oapPut}),
+		"get":  one("objects", "get", planeObjects, oapVerb{class: classRead, cost: 2, op: caps.Get, do: s.oapGet}),
+		"head": one("objects", "head", planeObjects, oapVerb{class: classRead, op: caps.Get, do: s.oapHead}),
+		"has":  one("objects", "has", planeObjects, oapVerb{class: classRead, op: caps.Get, do: s.oapHas}),
 	}}
 	if s.ports.Mailbox.Queue == nil {
 		return all
 	}
 	all[oap.AppMailbox] = map[string]*oapVerb{
-		"send": one("mailbox", "send", planeMailbox, oapVerb{class: classWrite, do: s.oapSend}),
-		"recv": one("mailbox", "recv", planeMailbox, oapVerb{class: classConsume, do: s.oapRecv}),
-		"ack":  one("mailbox", "ack", planeMailbox, oapVerb{class: classConsume, do: s.oapSettle(mbox.Ack)}),
-		"nack": one("mailbox", "nack", planeMailbox, oapVerb{class: classConsume, do: s.oapSettle(mbox.Nack)}),
+		"send": one("mailbox", "send", planeMailbox, oapVerb{class: classWrite, op: caps.Send, do: s.oapSend}),
+		"recv": one("mailbox", "recv", planeMailbox, oapVerb{class: classConsume, op: caps.Recv, do: s.oapRecv}),
+		"ack":  one("mailbox", "ack", planeMailbox, oapVerb{class: classConsume, op: caps.Ack, do: s.oapSettle(mbox.Ack)}),
+		"nack": one("mailbox", "nack", planeMailbox, oapVerb{class: classConsume, op: caps.Nack, do: s.oapSettle(mbox.Nack)}),
 	}
 	return all
 }

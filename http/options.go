@@ -83,6 +83,8 @@ type Options struct {
 	Socket       SocketOptions
 	Limits       Limits
 	Fairness     Fairness
+	Auth         Auth
+	TLS          TLSFiles // zero: plain
 	AllowedHosts []string // Host names taken on a loopback bind besides the loopback names
 	Ports        Ports
 }

@@ -79,7 +79,7 @@ func (p *plane) listen(l net.Listener) {
 		p.socket, l = s, s.Listener
 	}
 	p.face.loopback.Store(isLoopback(l.Addr()))
-	if p.http != nil && p.name == planeData && p.face.loopback.Load() && !p.http.Protocols.UnencryptedHTTP2() {
+	if p.http != nil && p.name == planeData && (p.face.loopback.Load() || p.set.tls != nil) && !p.http.Protocols.UnencryptedHTTP2() {
 		p.http.Protocols.SetUnencryptedHTTP2(true) // by prior knowledge; elsewhere HTTP/2 comes with TLS
 	}
 	p.addr = Listener{Plane: p.name, Network: l.Addr().Network(), Address: l.Addr().String()}

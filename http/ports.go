@@ -26,6 +26,7 @@ type Ports struct {
 	Reload   func(context.Context, Order) (Done, error) // nil: its route does not exist
 	Mailbox  Mailbox                                    // the zero value: the mailbox is off and its routes do not exist
 	Chaos    Chaos                                      // nil: chaos is off and its routes do not exist
+	Policy   func() PolicyState                         // nil: its routes do not exist
 	Metrics  http.Handler
 	Observe  Observer
 	// Mono is a clock that never goes back, which rates and waits in line hang on;
@@ -141,11 +142,14 @@ type Chaos interface {
 // Observer hears what happens at the door. Every hook may be nil; all are
 // called from the request's goroutine and must not wait.
 type Observer struct {
-	Request  func(Exchange)
-	Rejected func(reason string)                      // a reason of contract §5, once per refusal
-	Audit    func(AuditRecord)                        // every call that asks for a change of the node
-	Panic    func(v any, stack []byte, corrID string) // a handler panicked, or an error nobody foresaw (stack nil)
-	Log      func(line string)                        // what net/http would have logged
+	Request   func(Exchange)
+	Rejected  func(reason string)                      // a reason of contract §5, once per refusal
+	Denied    func(Denial)                             // the policy said no
+	Handshake func(Handshake)                          // TLS was shaken, or not
+	AuthFail  func(reason string)                      // the reason of a 401, a 403 about a capability, or a policy outage
+	Audit     func(AuditRecord)                        // every call that asks for a change of the node
+	Panic     func(v any, stack []byte, corrID string) // a handler panicked, or an error nobody foresaw (stack nil)
+	Log       func(line string)                        // what net/http would have logged
 }
 
 // Exchange is one finished request. Route, Method, Status, Reason and Plane are
@@ -167,10 +171,28 @@ type Exchange struct {
 
 // AuditRecord is one call that asks for a change of the node (contract §4).
 type AuditRecord struct {
-	Action  string // restart | drain | shutdown | chaos_kill | chaos_hang
+	Action  string // restart | drain | shutdown | reload | chaos_kill | chaos_hang | cap_mint | cap_revoke | keys_rotate
+	Target  string // cap id or kid, or empty
+	Actor   string // uid:1000, cap:<cap id>, cert:<subject>
 	Service string // the actor it aims at, or empty
 	Reason  string // the caller's words
 	UID     int    // the caller by SO_PEERCRED, -1 on TCP
 	CorrID  string
 	Outcome string // "ok", or the code of the problem
+}
+
+// Denial is one request that the policy did not permit.
+type Denial struct {
+	Principal string // Capability | Certificate | Operator | Anonymous
+	ID        string // cap id, subject, uid
+	Action    string
+	Resource  string // kind
+	Policy    string // ids of those that forbade; empty: none permitted
+}
+
+// Handshake is one TLS handshake. Both names are of bounded sets.
+type Handshake struct {
+	Group     string // of the key exchange, empty when it failed
+	Failure   string // reason, empty when it did not
+	Downgrade bool   // a classical group although a hybrid one was offered
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"micronode/http/caps"
+	"micronode/http/policy"
 	"micronode/store"
 	"micronode/store/mbox"
 )
@@ -11,29 +13,31 @@ import (
 // The door's own refusals. A client gets the same values back (contract §5),
 // and those of package store where the store refused.
 var (
-	ErrBadRequest     = errors.New("bad request")           // 400
-	ErrForbidden      = errors.New("forbidden")             // 403
-	ErrNoRoute        = errors.New("no such route")         // 404
-	ErrUnknownService = errors.New("unknown service")       // 404
-	ErrMethod         = errors.New("method not allowed")    // 405
-	ErrTimeout        = errors.New("request too slow")      // 408
-	ErrConflict       = errors.New("conflict")              // 409
-	ErrLengthRequired = errors.New("length required")       // 411
-	ErrPrecondition   = errors.New("precondition failed")   // 412
-	ErrEncoding       = errors.New("unsupported encoding")  // 415
-	ErrRange          = errors.New("range not satisfiable") // 416
-	ErrRateLimited    = errors.New("rate limited")          // 429
-	ErrFlowLimited    = errors.New("quota used up")         // 429
-	ErrInternal       = errors.New("internal error")        // 500
-	ErrOverload       = errors.New("overloaded")            // 503
-	ErrDeadline       = errors.New("deadline passed")       // 503: the node was too slow
-	ErrNotSupported   = errors.New("not supported")         // 501
-	ErrMailboxBusy    = errors.New("mailbox busy")          // 429
-	ErrInflated       = errors.New("inflates too far")      // 413
-	ErrStreams        = errors.New("too many exchanges")    // 429
-	ErrInflating      = errors.New("too much to inflate")   // 429
-	ErrHeaderTooLarge = errors.New("header too large")      // 431
-	errBodyCut        = errors.New("body cut short")        // 400
+	ErrBadRequest      = errors.New("bad request")           // 400
+	ErrUnauthenticated = errors.New("unauthenticated")       // 401
+	ErrForbidden       = errors.New("forbidden")             // 403
+	ErrPolicyDenied    = errors.New("denied by policy")      // 403
+	ErrNoRoute         = errors.New("no such route")         // 404
+	ErrUnknownService  = errors.New("unknown service")       // 404
+	ErrMethod          = errors.New("method not allowed")    // 405
+	ErrTimeout         = errors.New("request too slow")      // 408
+	ErrConflict        = errors.New("conflict")              // 409
+	ErrLengthRequired  = errors.New("length required")       // 411
+	ErrPrecondition    = errors.New("precondition failed")   // 412
+	ErrEncoding        = errors.New("unsupported encoding")  // 415
+	ErrRange           = errors.New("range not satisfiable") // 416
+	ErrRateLimited     = errors.New("rate limited")          // 429
+	ErrFlowLimited     = errors.New("quota used up")         // 429
+	ErrInternal        = errors.New("internal error")        // 500
+	ErrOverload        = errors.New("overloaded")            // 503
+	ErrDeadline        = errors.New("deadline passed")       // 503: the node was too slow
+	ErrNotSupported    = errors.New("not supported")         // 501
+	ErrMailboxBusy     = errors.New("mailbox busy")          // 429
+	ErrInflated        = errors.New("inflates too far")      // 413
+	ErrStreams         = errors.New("too many exchanges")    // 429
+	ErrInflating       = errors.New("too much to inflate")   // 429
+	ErrHeaderTooLarge  = errors.New("header too large")      // 431
+	errBodyCut         = errors.New("body cut short")        // 400
 )
 
 // kind is one row of the table that turns errors into problems and back.
@@ -63,8 +67,30 @@ var kinds = [...]kind{
 		"This node takes no message without a key (mailbox.require_idempotency). Send idem_key or the header Idempotency-Key.", false},
 	{errBodyCut, 400, "bad_request", "body_cut", "schema", "Body cut short",
 		"The body ended or broke before its announced end; nothing was stored. Send it again.", true},
+	{ErrUnauthenticated, 401, "unauthenticated", "missing", "unauth", "No capability",
+		"This needs a capability: send Authorization: Macro <token>. An operator makes one with ronctl cap mint.", false},
+	{caps.ErrExpired, 401, "unauthenticated", "expired", "unauth", "Capability expired",
+		"The capability is over, or names no end (exp). Ask for a fresh one.", false},
+	{caps.ErrEarly, 401, "unauthenticated", "not_yet_valid", "unauth", "Capability not valid yet",
+		"The capability begins later (nbf). Wait, or compare the clocks.", false},
 	{ErrForbidden, 403, "forbidden", "forbidden", "forbidden", "Forbidden",
 		"This is not allowed here.", false},
+	{caps.ErrMalformed, 403, "forbidden", "malformed", "forbidden", "Not a capability",
+		"The token is no macaroon of version 2 in unpadded base64url, or is beyond 4096 characters or 64 caveats. Pass it on as it was given.", false},
+	{caps.ErrForged, 403, "forbidden", "tampered", "forbidden", "Capability not genuine",
+		"The signature does not hold: the token was changed, or its key is not, or no longer, one of this node's. Ask for a fresh one.", false},
+	{caps.ErrRevoked, 403, "forbidden", "revoked", "forbidden", "Capability revoked",
+		"The operator has revoked this capability and all that were made from it. Ask for a fresh one.", false},
+	{caps.ErrTooLong, 403, "forbidden", "lifetime", "forbidden", "Capability lives too long",
+		"The capability names an end (exp) more than 60 minutes away. Ask for one that lives shorter.", false},
+	{caps.ErrCaveat, 403, "forbidden", "caveat", "forbidden", "Caveat not understood",
+		"The capability holds a caveat that this node does not know, or not in its canonical form, and so allows nothing. ronctl cap inspect shows it.", false},
+	{mbox.ErrOtherTopic, 403, "forbidden", "topic", "forbidden", "Out of scope",
+		"The capability is for other topics than this message's. Nothing was changed.", false},
+	{caps.ErrScope, 403, "forbidden", "scope", "forbidden", "Out of scope",
+		"The capability is good, and not for this. Ask for one that is.", false},
+	{ErrPolicyDenied, 403, "forbidden", "policy", "forbidden", "Denied by policy",
+		"The policy of this node does not permit this.", false},
 	{store.ErrNotFound, 404, "not_found", "object", "", "No such object",
 		"The store holds no object with this address: it was never put, was deleted, or has expired.", false},
 	{ErrUnknownService, 404, "not_found", "service", "", "No such service",
@@ -129,6 +155,8 @@ var kinds = [...]kind{
 		"The node cannot serve this now. GET /readyz?verbose says why; wait for Retry-After, then send again.", true},
 	{store.ErrReadOnly, 503, "not_ready", "read_only", "503", "Read-only for now",
 		"Reads go on, writes are refused until the cause is gone. GET /readyz?verbose names it; wait for Retry-After, then send again.", true},
+	{policy.ErrOutage, 503, "not_ready", "policy", "503", "Nobody decides",
+		"The policy actor does not vouch for the policy, so everything is denied. It restarts by itself; wait for Retry-After, then send again. The operator socket stays open.", true},
 	{ErrOverload, 503, "not_ready", "overload", "503", "Overloaded",
 		"All slots of limits.inflight are taken, and the line before them is full or too slow. Wait for Retry-After, then send again.", true},
 	{ErrDeadline, 503, "not_ready", "deadline", "timeout", "The node was too slow",

@@ -100,6 +100,9 @@ func (w *reply) writeProblem(err error) *kind {
 	h["Content-Type"] = headerProblem
 	h["Cache-Control"] = headerNoStore
 	h["X-Content-Type-Options"] = headerNoSniff
+	if k.status == http.StatusUnauthorized {
+		h["Www-Authenticate"] = headerAuthScheme
+	}
 	if p.RetryAfterMS > 0 {
 		h.Set("Retry-After", retrySeconds(time.Duration(p.RetryAfterMS)*time.Millisecond))
 	}

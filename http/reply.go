@@ -19,6 +19,7 @@ var (
 	headerBytes      = []string{"bytes"}
 	headerAttachment = []string{"attachment"}
 	headerClose      = []string{"close"}
+	headerAuthScheme = []string{authScheme}
 	headerDegraded   = []string{"degraded"}
 )
 

@@ -88,6 +88,7 @@ func start(t testing.TB, change ...func(*httpapi.Options)) *rig {
 	m := mem.New(mem.Options{MaxBytes: 256 << 20, Now: time.Now})
 	r := &rig{t: t, mem: m, heard: &heard{arrived: make(chan struct{}, 4096)}}
 	o := httpapi.Options{
+		Auth:     httpapi.Auth{Dev: true},
 		HTTPAddr: "127.0.0.1:0",
 		Socket:   httpapi.SocketOptions{Path: filepath.Join(privateDir(t), "s.sock")},
 		Limits:   httpapi.Limits{RPS: -1},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"micronode/http/caps"
 	"micronode/store/mbox"
 )
 
@@ -24,6 +25,7 @@ const (
 	classTail                 // as admin, but lasts
 	classOrder                // changes the node: operator socket, refused elsewhere
 	classChaos                // as order, but elsewhere it does not exist
+	classKeys                 // as order, but no capability is enough: it must not make others
 )
 
 // How long a handler may take.
@@ -42,6 +44,7 @@ type handler func(ctx context.Context, w *reply, r *http.Request) error
 type verb struct {
 	method string
 	class  class
+	op     caps.Op // that a capability must be for; none: admin
 	timed  bool
 	do     handler
 	body   bool // the handler reads the body: what comes slowly asks for no slot before it is there
@@ -64,12 +67,12 @@ func (s *server) routes() []*route {
 	}
 	all := []*route{
 		{pattern: "/put", verbs: []verb{
-			{method: http.MethodPost, class: classWrite, do: s.put, body: true}, {method: http.MethodPut, class: classWrite, do: s.put, body: true},
+			{method: http.MethodPost, class: classWrite, op: caps.Put, do: s.put, body: true}, {method: http.MethodPut, class: classWrite, op: caps.Put, do: s.put, body: true},
 		}},
 		{pattern: objectPattern, verbs: []verb{
-			{method: http.MethodGet, class: classRead, do: s.get, cost: 2}, {method: http.MethodDelete, class: classWrite, timed: true, do: s.remove},
+			{method: http.MethodGet, class: classRead, op: caps.Get, do: s.get, cost: 2}, {method: http.MethodDelete, class: classWrite, op: caps.Delete, timed: true, do: s.remove},
 		}},
-		one("/o", http.MethodGet, classRead, timed, s.list),
+		{pattern: "/o", verbs: []verb{{method: http.MethodGet, class: classRead, op: caps.List, timed: timed, do: s.list}}},
 		one("/healthz", http.MethodGet, classHealth, streaming, s.healthz),
 		one("/readyz", http.MethodGet, classHealth, streaming, s.readyz),
 		one("/version", http.MethodGet, classHealth, streaming, s.version),
@@ -85,7 +88,7 @@ func (s *server) routes() []*route {
 	if s.ports.Tail != nil {
 		all = append(all, one("/api/v1/bus/tail", http.MethodGet, classTail, streaming, s.busTail))
 	}
-	return slices.Concat(all, s.mailboxRoutes(), s.orders())
+	return slices.Concat(all, s.mailboxRoutes(), s.orders(), s.authRoutes())
 }
 
 // mailboxRoutes are those of contract §3; none while the mailbox is off.
@@ -94,22 +97,22 @@ func (s *server) mailboxRoutes() []*route {
 	if m.Queue == nil {
 		return nil
 	}
-	one := func(pattern, method string, c class, do handler) *route {
-		return &route{pattern: pattern, plane: planeMailbox, verbs: []verb{{method: method, class: c, do: do, body: method == http.MethodPost}}}
+	one := func(pattern, method string, c class, op caps.Op, do handler) *route {
+		return &route{pattern: pattern, plane: planeMailbox, verbs: []verb{{method: method, class: c, op: op, do: do, body: method == http.MethodPost}}}
 	}
 	return []*route{
-		one("/mbox/send", http.MethodPost, classWrite, s.mboxSend),
-		one("/mbox/recv", http.MethodPost, classConsume, s.mboxRecv),
-		one("/mbox/recv/stream", http.MethodPost, classConsume, s.mboxStream),
-		one("/mbox/ack", http.MethodPost, classConsume, s.mboxSettle(mbox.Ack)),
-		one("/mbox/nack", http.MethodPost, classConsume, s.mboxSettle(mbox.Nack)),
-		one("/mbox/extend", http.MethodPost, classConsume, s.mboxSettle(mbox.Extend)),
-		one("/mbox/topics", http.MethodGet, classRead, s.mboxTopics),
-		one("/mbox/peek", http.MethodGet, classRead, s.mboxPeek),
-		one("/mbox/dlq", http.MethodGet, classRead, s.mboxDead),
-		one("/mbox/dlq/reprocess", http.MethodPost, classWrite, s.mboxKeep("moved", true, m.Keep.Reprocess)),
-		one("/mbox/dlq/purge", http.MethodPost, classWrite, s.mboxKeep("purged", true, m.Keep.PurgeDead)),
-		one("/mbox/purge", http.MethodPost, classWrite, s.mboxKeep("purged", false, m.Keep.Purge)),
+		one("/mbox/send", http.MethodPost, classWrite, caps.Send, s.mboxSend),
+		one("/mbox/recv", http.MethodPost, classConsume, caps.Recv, s.mboxRecv),
+		one("/mbox/recv/stream", http.MethodPost, classConsume, caps.Recv, s.mboxStream),
+		one("/mbox/ack", http.MethodPost, classConsume, caps.Ack, s.mboxSettle(mbox.Ack)),
+		one("/mbox/nack", http.MethodPost, classConsume, caps.Nack, s.mboxSettle(mbox.Nack)),
+		one("/mbox/extend", http.MethodPost, classConsume, caps.Ack, s.mboxSettle(mbox.Extend)),
+		one("/mbox/topics", http.MethodGet, classRead, caps.Peek, s.mboxTopics),
+		one("/mbox/peek", http.MethodGet, classRead, caps.Peek, s.mboxPeek),
+		one("/mbox/dlq", http.MethodGet, classRead, caps.Peek, s.mboxDead),
+		one("/mbox/dlq/reprocess", http.MethodPost, classWrite, caps.Redo, s.mboxKeep("moved", true, m.Keep.Reprocess)),
+		one("/mbox/dlq/purge", http.MethodPost, classWrite, caps.Purge, s.mboxKeep("purged", true, m.Keep.PurgeDead)),
+		one("/mbox/purge", http.MethodPost, classWrite, caps.Purge, s.mboxKeep("purged", false, m.Keep.Purge)),
 	}
 }
 
@@ -125,6 +128,15 @@ func newRouteTable(all []*route) *routeTable {
 	t := &routeTable{exact: map[string]*route{}, none: &route{pattern: unmatched}}
 	for _, rt := range all {
 		rt.allow = allowOf(rt.verbs)
+		for i := range rt.verbs {
+			switch v := &rt.verbs[i]; {
+			case v.op != 0:
+			case v.class == classMetrics:
+				v.op = caps.Metric
+			default:
+				v.op = caps.Admin
+			}
+		}
 		t.exact[rt.pattern] = rt
 	}
 	t.all = append(all, t.none)

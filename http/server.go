@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"micronode/http/admit"
+	"micronode/http/caps"
 	"micronode/http/inflate"
 )
 
@@ -28,6 +30,8 @@ type server struct {
 	table     *routeTable
 	apps      oapApps // of OAP
 	inflate   *inflate.Guard
+	auth      Auth
+	overTLS   bool
 	tails     *tails
 	streams   *tails // of the mailbox
 	buffers   buffers
@@ -53,7 +57,7 @@ func newServer(o Options) (*server, error) {
 		mono = func() time.Duration { return time.Since(began) }
 	}
 	s := &server{
-		ports: o.Ports, hosts: newHostCheck(o.AllowedHosts), tails: newTails("tail", maxTails), streams: newTails("stream", maxStreams), maxParked: maxParked,
+		ports: o.Ports, auth: o.Auth, hosts: newHostCheck(o.AllowedHosts), tails: newTails("tail", maxTails), streams: newTails("stream", maxStreams), maxParked: maxParked,
 		cross: http.NewCrossOriginProtection(), inflate: inflate.NewGuard(),
 		data:     admit.NewGate(o.Limits.gate(), mono),
 		admin:    newSlots(operatorInflight),
@@ -129,7 +133,13 @@ func (f *face) answer(ctx context.Context, w *reply, r *http.Request, rt *route)
 	if err := f.checkClass(rt, v.class); err != nil {
 		return err
 	}
-	if w.unread && v.class != classWrite && v.class != classConsume && v.class != classOrder && v.class != classChaos {
+	if err := f.authorizeHTTP(w, r, rt, v); err != nil {
+		if v.class == classOrder {
+			f.audit(w, rt.pattern[strings.LastIndexByte(rt.pattern, '/')+1:], Order{}, err)
+		}
+		return err
+	}
+	if w.unread && v.class != classWrite && v.class != classConsume && v.class != classOrder && v.class != classChaos && v.class != classKeys {
 		w.readOver(r, f.limits().RequestTimeout)
 	}
 	defer w.place.leave()
@@ -182,11 +192,11 @@ func (f *face) checkClass(rt *route, c class) error {
 	switch c {
 	case classRead, classWrite, classConsume:
 		return f.gate(cmp.Or(rt.plane, planeObjects), c)
-	case classAdmin, classTail, classMetrics:
-		if !f.loopback.Load() {
-			return refuse(ErrForbidden, "This is served to loopback and on the operator socket only. Use the operator socket: ronctl --socket PATH.")
+	case classKeys:
+		if f.plane != planeOperator {
+			return refuse(ErrForbidden, "Keys and capabilities are made and revoked on the operator socket only. Use ronctl --socket PATH on the node's machine.")
 		}
-	case classHealth, classOrder, classChaos:
+	case classHealth, classOrder, classChaos, classAdmin, classTail, classMetrics:
 	}
 	return nil
 }
@@ -206,7 +216,7 @@ func (f *face) admit(ctx context.Context, w *reply, r *http.Request, v *verb) er
 		if c == classWrite {
 			kind = admit.Write
 		}
-		if err := w.place.begin(f.flows.Load().flowOf(w.conn, r), kind); err != nil {
+		if err := w.place.begin(w.flow(f.flows.Load().flowOf(w.conn, r), f.limits().FlowRPS), kind); err != nil {
 			return err
 		}
 		cost = v.cost
@@ -217,4 +227,31 @@ func (f *face) admit(ctx context.Context, w *reply, r *http.Request, v *verb) er
 		return nil
 	}
 	return w.place.work(ctx, max(1, cost))
+}
+
+// authorizeHTTP asks who may, before any of the body is read.
+func (f *face) authorizeHTTP(w *reply, r *http.Request, rt *route, v *verb) error {
+	if v.class == classHealth {
+		return nil
+	}
+	token, present, err := bearer(r.Header)
+	if err != nil {
+		return err
+	}
+	client, direct := f.flows.Load().client(w.conn, r)
+	ask := caps.Ask{Op: v.op, Paths: [2]string{r.URL.Path}, Client: client}
+	name := rt.pattern
+	switch v.op {
+	case caps.Put, caps.List:
+		ask.Paths[1], name = objectPrefix, "*"
+	case caps.Get, caps.Delete:
+		name = r.URL.Path[len(objectPrefix):]
+	}
+	if err := f.authorize(&w.call, w.conn, token, present, &ask, v.class, name, direct); err != nil {
+		return err
+	}
+	if most := w.mayBody(); most >= 0 && r.ContentLength > most {
+		return errBodyScope(most)
+	}
+	return nil
 }

@@ -36,7 +36,7 @@ func TestSocketPath(t *testing.T) {
 
 func socketDoor(t *testing.T, o httpapi.SocketOptions) (*httpapi.Door, error) {
 	t.Helper()
-	door, err := httpapi.NewDoor(httpapi.Options{HTTPAddr: "127.0.0.1:0", Socket: o, Ports: httpapi.Ports{
+	door, err := httpapi.NewDoor(httpapi.Options{Auth: httpapi.Auth{Dev: true}, HTTPAddr: "127.0.0.1:0", Socket: o, Ports: httpapi.Ports{
 		Objects: mem.New(mem.Options{Now: time.Now}), Ready: ready, Now: time.Now,
 		Status: func() httpapi.Status { return httpapi.Status{} }, Version: func() httpapi.Version { return httpapi.Version{} },
 	}})

@@ -31,6 +31,9 @@ type Child struct {
 	New func() Actor
 	// Required: its storm, quarantine or absence makes the whole node not ready.
 	Required bool
+	// Vital: without it the node is not ready and its planes are closed, also while
+	// it only restarts: what it does must not be left undone for a moment.
+	Vital bool
 	// Planes that are read-only while the child is down, and closed until it
 	// has run once.
 	Planes []string

@@ -38,6 +38,7 @@ type ServiceStatus struct {
 	Name        string
 	State       State
 	Required    bool
+	Vital       bool
 	Planes      []string
 	Restarts    int64 // crashes and ordered restarts since the tree began
 	LastReason  string
@@ -89,7 +90,7 @@ func (l *Ledger) add(c Child, cell *cell) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := &entry{cell: cell, status: ServiceStatus{
-		Name: c.Name, Required: c.Required, Planes: c.Planes, Since: l.now(), QueueCap: cell.cap,
+		Name: c.Name, Required: c.Required, Vital: c.Vital, Planes: c.Planes, Since: l.now(), QueueCap: cell.cap,
 	}}
 	l.order = append(l.order, e)
 	l.byName[c.Name] = e
@@ -231,14 +232,14 @@ func (l *Ledger) judge(r *Readiness, e *entry) {
 	r.Degraded = true
 	r.Missing = append(r.Missing, e.status.Name)
 	for _, p := range e.status.Planes {
-		if e.ran && s != Stopped {
+		if e.ran && s != Stopped && !e.status.Vital {
 			r.lower(p, ReadOnly)
 		} else {
 			r.lower(p, Closed)
 		}
 	}
 	down := s == Storm || s == Probing || s == Quarantined || s == Stopped || !e.ran
-	if e.status.Required && down {
+	if e.status.Vital || e.status.Required && down {
 		r.Ready = false
 	}
 	if r.RetryAt.Before(e.status.NextRestart) {

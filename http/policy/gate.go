@@ -33,6 +33,14 @@ func (g *Gate) Lend(e *Engine) {
 	g.lent.Store(e)
 }
 
+// Replace puts another policy into force, unless there is an outage: then whoever
+// mends it lends the new one.
+func (g *Gate) Replace(e *Engine) {
+	if old := g.lent.Load(); old != nil {
+		g.lent.CompareAndSwap(old, e)
+	}
+}
+
 // Beat says that the policy in force is the right one.
 func (g *Gate) Beat() { g.beat.Store(int64(g.mono())) }
 

@@ -100,8 +100,9 @@ const (
 type Settlement struct {
 	Verdict    Verdict
 	Receipt    Receipt
-	Reason     string        // of a Nack: becomes last_error
-	Visibility time.Duration // of an Extend; 0: Options.Visibility
+	Reason     string                  // of a Nack: becomes last_error
+	Visibility time.Duration           // of an Extend; 0: Options.Visibility
+	May        func(topic string) bool // nil: the message may be of any topic
 }
 
 // DeadLetter is a message that used up its attempts.

@@ -29,7 +29,7 @@ func (s *Settlement) Check() error {
 // Settle carries out a verdict under a receipt. A lease whose deadline has come
 // is over, whether or not somebody else has the message now. deadline is that
 // of an extended lease, on the wall clock. Errors: ErrUnknown, ErrLeaseLost,
-// ErrSettled, and ErrInvalid from [Settlement.Check]; after an error nothing
+// ErrSettled, ErrOtherTopic, and ErrInvalid from [Settlement.Check]; after an error nothing
 // has changed.
 func (q *Queue) Settle(now Now, s Settlement) (deadline time.Time, err error) {
 	q.Advance(now)
@@ -39,6 +39,9 @@ func (q *Queue) Settle(now Now, s Settlement) (deadline time.Time, err error) {
 	m, err := q.under(s.Receipt)
 	if err != nil {
 		return deadline, err
+	}
+	if s.May != nil && !s.May(m.topic.name) {
+		return deadline, ErrOtherTopic
 	}
 	switch s.Verdict {
 	case Ack:
