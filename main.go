@@ -20,8 +20,10 @@ import (
 	"golang.org/x/term"
 
 	"micronode/actors"
+	"micronode/actors/amnesia"
 	"micronode/config"
 	httpapi "micronode/http"
+	"micronode/http/caps"
 )
 
 // Exit codes (contract §9).
@@ -42,7 +44,7 @@ var (
 func main() {
 	p := process{
 		args: os.Args[1:], env: os.Environ(), getenv: os.Getenv, uid: os.Getuid(), tmp: os.TempDir(),
-		stdout: os.Stdout, stderr: os.Stderr, signals: make(chan os.Signal, 2),
+		stdout: os.Stdout, stderr: os.Stderr, signals: make(chan os.Signal, 2), ownProcess: true,
 	}
 	p.self, _ = os.Executable() // only for the hint which ronctl to type
 	p.cwd, _ = os.Getwd()
@@ -61,6 +63,7 @@ type process struct {
 	stdout, stderr io.Writer
 	tty            bool // stderr is a terminal
 	signals        chan os.Signal
+	ownProcess     bool // nobody else lives in it: it may be changed for good
 }
 
 // run is the whole program; it returns the exit code.
@@ -127,7 +130,7 @@ func (p *process) command() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w; %w", err, errUsage) })
 	config.RegisterFlags(root.PersistentFlags())
-	root.AddCommand(p.configCommand(), p.versionCommand())
+	root.AddCommand(p.configCommand(), p.capCommand(), p.versionCommand())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }
@@ -185,6 +188,45 @@ func (p *process) configCommand() *cobra.Command {
 	return c
 }
 
+// capCommand mints capabilities from a key file, without a node.
+func (p *process) capCommand() *cobra.Command {
+	c := &cobra.Command{Use: "cap", Short: "Make capabilities offline", Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	var o httpapi.MintOrder
+	var path string
+	mint := &cobra.Command{
+		Use: "mint --key FILE --op OPS", Short: "Make a capability with the key of a file (keys.root_file)", Args: usageArgs(cobra.NoArgs),
+		Long: "Make a capability without a node: every node that has the file as keys.root_file takes it.\n" +
+			"Make a key with: (umask 077; openssl rand -hex 32 > root.key)",
+		Example: "  micronode cap mint --key root.key --op put,get --path /o/ --ttl 15m",
+		RunE: func(*cobra.Command, []string) error {
+			_ = amnesia.NoDumps() // for as long as the key is here
+			spec, err := o.Spec()
+			if err != nil {
+				return fmt.Errorf("%w; %w", err, errUsage)
+			}
+			ring, err := caps.Open(path, time.Now)
+			if err != nil {
+				return err
+			}
+			defer ring.Close()
+			m, err := ring.Mint(spec)
+			if err != nil {
+				return fmt.Errorf("%w; %w", err, errUsage)
+			}
+			fmt.Fprintln(p.stdout, m.Token)
+			fmt.Fprintf(p.stderr, "cap id %s, key %s, until %s\n", m.CapID, m.KID, m.Expires.Format(time.RFC3339))
+			return nil
+		},
+	}
+	httpapi.MintFlags(mint.Flags(), &o)
+	mint.Flags().StringVar(&path, "key", "", "file of root keys, mode 0600")
+	_ = mint.MarkFlagRequired("op")
+	_ = mint.MarkFlagRequired("key")
+	c.AddCommand(mint)
+	return c
+}
+
 func (p *process) versionCommand() *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print the version", Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
@@ -220,6 +262,9 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 		return fmt.Errorf("%w; %w", err, errUsage)
 	}
 	defer within(lastWords, endLog)
+	if err := forgetful(loaded.Config, amnesia.NoDumps()); err != nil {
+		return err
+	}
 	socket := loaded.Config.UDS.Path
 	if socket == "" {
 		socket = httpapi.SocketPath(p.getenv, p.uid, p.tmp)
@@ -230,6 +275,9 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 	})
 	if err != nil {
 		return err
+	}
+	if err := p.forget(node, loaded, socket, log); err != nil {
+		return errors.Join(err, node.Stop(ctx, false))
 	}
 	up, cancel := context.WithCancel(ctx)
 	greeted := make(chan struct{})
@@ -243,6 +291,34 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 	cancel()
 	within(lastWords, func() { <-greeted })
 	return err
+}
+
+// forget has the kernel enforce amnesia, once everything is open that has to be.
+func (p *process) forget(node *actors.Node, loaded config.Loaded, socket string, log *zap.Logger) error {
+	c := loaded.Config
+	if !c.Amnesia || !p.ownProcess {
+		return nil
+	}
+	err := amnesia.Enforce(amnesia.Needs{
+		Read: []string{loaded.File, c.Policy.File, c.TLS.Cert, c.TLS.Key, c.TLS.ClientCA}, Socket: socket,
+	})
+	if err == nil {
+		node.MarkEnforced()
+		return nil
+	}
+	if strict := forgetful(c, err); strict != nil {
+		return strict
+	}
+	log.Warn("nothing is written, but the kernel does not enforce it", zap.String("event", "amnesia"), zap.Error(err))
+	return nil
+}
+
+// forgetful is the error that ends a start: only where the configuration is strict.
+func forgetful(c config.Config, err error) error {
+	if err == nil || !c.Amnesia || !c.AmnesiaStrict {
+		return nil
+	}
+	return fmt.Errorf("%w; run on Linux 5.13 or later with Landlock, or set amnesia_strict to false", err)
 }
 
 func (p *process) textLog(format string) bool {
@@ -315,8 +391,15 @@ func (p *process) greeting(node *actors.Node, loaded config.Loaded, took time.Du
 			}
 		}
 	}
-	b = fmt.Appendf(b, "  mode      auth %s: anyone on this machine may use it; chaos %s\n", c.Auth.Mode, onOff(c.Chaos.Enabled))
-	b = fmt.Appendf(b, "  amnesia   on: RAM only, at most %s; every object is lost when this process ends\n", c.Store.MaxBytes)
+	who := "DEV: anyone on this machine may do everything"
+	if c.Auth.Mode != "dev" {
+		who = "cap: every request needs a capability"
+	}
+	b = fmt.Appendf(b, "  mode      auth %s; chaos %s\n", who, onOff(c.Chaos.Enabled))
+	b = fmt.Appendf(b, "  amnesia   on, %s: RAM only, at most %s; every object is lost when this process ends\n", enforcedWord(node), c.Store.MaxBytes)
+	if c.Auth.Mode != "dev" {
+		return fmt.Appendf(b, "Next, in another terminal:\n  export RON_CAP=$(%s cap mint --op all)\n  %s status\n  %s tail --since 10m\n\n", ctl, ctl, ctl)
+	}
 	return fmt.Appendf(b, "Next, in another terminal:\n  echo hello | %s put -\n  %s status\n  %s tail --since 10m\n\n", ctl, ctl, ctl)
 }
 
@@ -330,6 +413,13 @@ func (p *process) ronctl() string {
 		return "./" + rel
 	}
 	return path
+}
+
+func enforcedWord(n *actors.Node) string {
+	if n.Enforced() {
+		return "enforced by the kernel"
+	}
+	return "NOT enforced by the kernel"
 }
 
 func onOff(b bool) string {

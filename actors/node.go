@@ -47,8 +47,6 @@ type Options struct {
 	// configured: no operator socket.
 	SocketPath string
 	Build      Build
-	// Enforced: the host has had the kernel enforce amnesia; shown, not checked.
-	Enforced bool
 	// Reload reads the configuration again, from where the first one came. nil:
 	// only [Node.Apply] changes it.
 	Reload func() (config.Loaded, error)
@@ -81,6 +79,7 @@ type Node struct {
 	verdicts *policy.Gate
 	files    atomic.Pointer[files] // that the configuration names, as they were read last
 	denials  denials
+	enforced atomic.Bool // amnesia, by the kernel
 
 	shown    atomic.Pointer[json.RawMessage] // the configuration as the operator sees it
 	corrupt  atomic.Int64                    // reads that found damage
@@ -216,6 +215,12 @@ func (n *Node) Objects() *Gate { return n.gate }
 
 // Mailbox returns the queue for use in-process; nil with mailbox.enabled=false.
 func (n *Node) Mailbox() *mailbox.Mailbox { return n.mail }
+
+// MarkEnforced says that the host has had the kernel enforce amnesia, for /version.
+func (n *Node) MarkEnforced() { n.enforced.Store(true) }
+
+// Enforced reports whether the kernel enforces amnesia.
+func (n *Node) Enforced() bool { return n.enforced.Load() }
 
 // Bus returns the node's event bus.
 func (n *Node) Bus() *kernel.Bus { return n.bus }

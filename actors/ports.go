@@ -121,7 +121,7 @@ func (n *Node) status() httpapi.Status {
 func (n *Node) version() httpapi.Version {
 	return httpapi.Version{
 		Service: Service, Version: n.opt.Build.Version, GitSHA: n.opt.Build.GitSHA, BuildTS: n.opt.Build.Time, Go: runtime.Version(),
-		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, AmnesiaEnforced: n.opt.Enforced, TLS: n.cfg.TLS.Cert != "", Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
+		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, AmnesiaEnforced: n.cfg.Amnesia && n.enforced.Load(), TLS: n.cfg.TLS.Cert != "", Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
 		PQ:        n.postQuantum(),
 		ConfigSHA: n.config().SHA, ConfigVersion: n.config().version, API: httpapi.API{HTTP: "v1", OAP: oapVersion(n.cfg.OAPAddr)}, AuthMode: n.cfg.Auth.Mode,
 	}

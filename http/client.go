@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type ClientOptions struct {
 	Addr   string                 // host:port, or a base URL with http:// or https://
 	Socket string                 // path of the operator socket
 	OAP    string                 // host:port of OAP/1: every call goes there instead, those that it has verbs for
+	TLS    *tls.Config            // whom to trust; not nil: an Addr without a scheme is https, and OAP speaks TLS
 	Token  func() (string, error) // a capability, asked for before each request on TCP; nil: none
 	CorrID func() string          // names each call; nil: the node does
 	Retry  Retry                  // zero: no retries
@@ -71,7 +73,7 @@ func NewClient(opt ClientOptions) (*Client, error) {
 		c.token = nil // the socket's peer credentials are the authority there
 	}
 	if opt.OAP != "" {
-		opt.HTTP = &http.Client{Transport: &overOAP{addr: opt.OAP}}
+		opt.HTTP = &http.Client{Transport: &overOAP{addr: opt.OAP, tls: opt.TLS}}
 	}
 	if opt.HTTP != nil {
 		c.hc = undirected(*opt.HTTP)
@@ -109,6 +111,9 @@ func baseURL(opt ClientOptions) (string, error) {
 	raw := opt.Addr
 	if !strings.Contains(raw, "://") {
 		raw = "http://" + raw
+		if opt.TLS != nil {
+			raw = "https://" + opt.Addr
+		}
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
@@ -128,6 +133,7 @@ func newTransport(opt ClientOptions, answer time.Duration) *http.Transport {
 	}
 	return &http.Transport{
 		DialContext:            dial,
+		TLSClientConfig:        opt.TLS.Clone(),
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           maxIdleConns,
 		MaxIdleConnsPerHost:    maxIdleConns,

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,21 +22,26 @@ import (
 // verb for is refused as the node would.
 type overOAP struct {
 	addr string
+	tls  *tls.Config // nil: plain
 
-	mu  sync.Mutex // guards now
+	mu  sync.Mutex // guards all that follows
 	now *oap.Client
+	cap string // that now was dialled with
 }
 
 // client is the connection, dialled anew where the last one was lost.
-func (t *overOAP) client(ctx context.Context) (*oap.Client, error) {
+func (t *overOAP) client(ctx context.Context, capability string) (*oap.Client, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.now != nil {
+	if t.now != nil && t.cap == capability {
 		return t.now, nil
 	}
-	c, err := oap.Dial(ctx, t.addr, oap.ClientOptions{UA: "ronctl"})
+	c, err := oap.Dial(ctx, t.addr, oap.ClientOptions{UA: "ronctl", TLS: t.tls, Cap: []byte(capability)})
 	if err == nil {
-		t.now = c
+		if t.now != nil {
+			_ = t.now.Close()
+		}
+		t.now, t.cap = c, capability
 	}
 	return c, err
 }
@@ -65,7 +71,8 @@ func (t *overOAP) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		defer func() { _ = r.Body.Close() }()
 	}
-	c, err := t.client(r.Context())
+	capability, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	c, err := t.client(r.Context(), capability)
 	if err != nil {
 		return nil, err
 	}

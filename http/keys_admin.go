@@ -29,6 +29,30 @@ type MintOrder struct {
 	Reason    string     `json:"reason,omitempty"` // of the audit
 }
 
+// FlagSet is what [MintFlags] needs of a set of flags.
+type FlagSet interface {
+	StringVar(p *string, name, value, usage string)
+	StringSliceVar(p *[]string, name string, value []string, usage string)
+	Int64Var(p *int64, name string, value int64, usage string)
+	IntVar(p *int, name string, value int, usage string)
+	BoolVar(p *bool, name string, value bool, usage string)
+}
+
+// MintFlags adds the flags of a capability to be minted: those of ronctl and of
+// micronode are the same.
+func MintFlags(f FlagSet, o *MintOrder) {
+	f.StringSliceVar(&o.Ops, "op", nil, "operations: put get list delete send recv ack nack peek reprocess purge admin metrics, or all")
+	f.StringVar(&o.TTL, "ttl", "15m", "how long it lives, at most 60m")
+	f.StringSliceVar(&o.Paths, "path", nil, "prefix of paths, like /o/")
+	f.StringSliceVar(&o.Topics, "topic", nil, "topics of the mailbox")
+	f.Int64Var(&o.MaxBytes, "max-bytes", 0, "longest body")
+	f.IntVar(&o.RPS, "rps", 0, "requests a second, of it and all that are made from it")
+	f.IntVar(&o.Weight, "weight", 0, "share when the node is short, 1 to 1000")
+	f.StringSliceVar(&o.CIDRs, "cidr", nil, "networks that it may be used from")
+	f.StringVar(&o.Tenant, "tenant", "", "tenant, for the policy")
+	f.BoolVar(&o.Inline, "inline", false, "objects may be shown by a browser")
+}
+
 // Spec is what the order asks for. Errors: caps.ErrSpec, caps.ErrCaveat.
 func (o MintOrder) Spec() (caps.Spec, error) {
 	s := caps.Spec{

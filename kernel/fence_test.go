@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"http/ronctl":      {"http", "http/caps", "http/ronctl", "store"},
 	"actors":           {"actors", "config", "kernel", "http", "http/admit", "http/caps", "http/policy", "store"},
 	"actors/mailbox":   {"kernel", "http", "store"},
+	"actors/amnesia":   {},
 	".":                {"actors", "config", "http", "http/caps", "kernel"},
 }
 
@@ -47,7 +48,7 @@ var walls = map[string][]string{
 	"github.com/spf13/cobra":            {"main.go", "http/ronctl/"},
 	"gopkg.in/macaroon.v2":              {"http/caps/"},
 	"github.com/cedar-policy":           {"http/policy/"},
-	"github.com/landlock-lsm":           {"main.go", "amnesia.go"},
+	"github.com/landlock-lsm":           {"actors/amnesia/"},
 	"charm.land":                        {"http/ronctl/"},
 	"github.com/getkin/kin-openapi":     {"http/openapitest/"},
 	"name os.Getenv":                    {"main.go", "http/ronctl/main.go"},

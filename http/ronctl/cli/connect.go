@@ -3,6 +3,8 @@ package cli
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -65,13 +67,19 @@ func (a *app) connect(ctx context.Context, retry httpapi.Retry) (*httpapi.Client
 	if a.socket != "" && a.addr != "" {
 		return nil, usagef("leave one of the two out").because("--socket and --addr name two nodes")
 	}
+	trust, err := a.trust()
+	if err != nil {
+		return nil, err
+	}
 	if a.oap != "" {
 		if a.socket != "" || a.addr != "" {
 			return nil, usagef("leave one of them out").because("--oap, and --socket or --addr, name two ways")
 		}
-		return httpapi.NewClient(httpapi.ClientOptions{OAP: a.oap, Retry: retry, AnswerTimeout: a.timeout})
+		return httpapi.NewClient(httpapi.ClientOptions{
+			OAP: a.oap, Retry: retry, AnswerTimeout: a.timeout, TLS: trust, Token: func() (string, error) { return a.sys.Getenv("RON_CAP"), nil },
+		})
 	}
-	opt := httpapi.ClientOptions{Socket: a.socket, Addr: a.addr, Retry: retry, AnswerTimeout: a.timeout}
+	opt := httpapi.ClientOptions{Socket: a.socket, Addr: a.addr, Retry: retry, AnswerTimeout: a.timeout, TLS: trust}
 	if opt.Socket == "" && opt.Addr == "" {
 		opt.Addr = a.sys.Getenv("RON_ADDR")
 	}
@@ -106,6 +114,22 @@ func (a *app) connect(ctx context.Context, retry httpapi.Retry) (*httpapi.Client
 		}
 	}
 	return c, nil
+}
+
+// trust is what --ca says; nil without it.
+func (a *app) trust() (*tls.Config, error) {
+	if a.ca == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(a.ca)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no certificate in it", a.ca)
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
 
 // probe tells whether somebody listens. A socket is trusted only when it and

@@ -51,6 +51,7 @@ type app struct {
 	sys      System
 	out, err *screen
 	socket   string
+	ca       string
 	addr     string
 	oap      string // address of OAP/1, if it is to be used
 	guessed  bool   // addr is the default, and nobody named it
@@ -98,14 +99,16 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.socket, "socket", "", "talk to the operator socket at `PATH`")
 	flags.StringVar(&a.addr, "addr", "", "talk to the node at `HOST:PORT` (RON_ADDR; default 127.0.0.1:8080)")
 	flags.StringVar(&a.oap, "oap", "", "speak OAP/1 to `HOST:PORT`: put, get, and mbox send, recv, ack, nack")
+	flags.StringVar(&a.ca, "ca", "", "trust the authorities in this PEM `FILE`, and no others; speaks TLS")
 	flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer")
 	flags.VarP(&a.output, "output", "o", "table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("socket", "sock")
-	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "bytes", Title: "Objects:"}, &cobra.Group{ID: "mail", Title: "Messages:"}, &cobra.Group{ID: "order", Title: "Orders:"})
+	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "bytes", Title: "Objects:"}, &cobra.Group{ID: "mail", Title: "Messages:"}, &cobra.Group{ID: "who", Title: "Who may:"}, &cobra.Group{ID: "order", Title: "Orders:"})
 	group(root, "look", a.status(), a.ready(), a.tail(), a.version())
 	group(root, "bytes", a.put(), a.get(), a.verify(), a.ls(), a.rm())
 	group(root, "mail", a.mbox())
+	group(root, "who", a.caps(), a.keys(), a.policy())
 	group(root, "order", a.reload(), a.restart(), a.chaos(), a.drain(), a.stop())
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil && completion != root {
