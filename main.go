@@ -391,7 +391,7 @@ func (p *process) greeting(node *actors.Node, loaded config.Loaded, took time.Du
 			}
 		}
 	}
-	who := "DEV: anyone on this machine may do everything"
+	who := "dev: anyone on this machine may do everything"
 	if c.Auth.Mode != "dev" {
 		who = "cap: every request needs a capability"
 	}

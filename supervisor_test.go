@@ -235,7 +235,7 @@ func (n *node) order(f func(context.Context, httpapi.Order) (httpapi.Done, error
 }
 
 var actorNames = []string{
-	"config", "storage", "mailbox", "mailbox-0", "mailbox-1", "mailbox-2", "mailbox-3", "mailbox-4", "mailbox-5", "mailbox-6", "mailbox-7", "ingress", "health",
+	"config", "policy", "keys", "storage", "mailbox", "mailbox-0", "mailbox-1", "mailbox-2", "mailbox-3", "mailbox-4", "mailbox-5", "mailbox-6", "mailbox-7", "ingress", "health",
 }
 
 // ronctl runs the command in this process and returns its exit code and output.
@@ -507,7 +507,7 @@ func TestExitCodes(t *testing.T) {
 		"an argument":            {[]string{"serve"}, exitConfig, "--help"},
 		"unknown key":            {[]string{"--set", "limits.rsp=5"}, exitConfig, "did you mean limits.rps"},
 		"not loopback":           {[]string{"--dev", "--http-addr", "0.0.0.0:8080"}, exitConfig, "loopback"},
-		"auth.mode cap":          {[]string{"--set", "auth.mode=cap"}, exitConfig, "--dev"},
+		"no policy":              {[]string{"--dev", "--set", "policy.file=/nonexistent.cedar"}, exitFailed, "/nonexistent.cedar"},
 		"missing file":           {[]string{"--config", "/nonexistent.toml"}, exitConfig, "/nonexistent.toml"},
 		"a fault with its place": {[]string{"config", "validate", bad}, exitConfig, bad + ":2:1"},
 		"no such file":           {[]string{"config", "validate", "nope.toml"}, exitConfig, "nope.toml: cannot read the file: no such file or directory; check the path"},

@@ -66,7 +66,7 @@ func (f *face) authorize(c *call, conn *conn, token string, present bool, ask *c
 		if cl != classRead && cl != classWrite && cl != classConsume {
 			return nil // the kernel has said who this is, and in an outage of the policy this is who mends it
 		}
-	case present:
+	case present && !f.auth.Dev: // in dev mode everybody may do everything, whatever they bring
 		g, err := f.checkToken(token)
 		if err != nil {
 			return err

@@ -212,7 +212,7 @@ func handshakeReason(ctx context.Context, err error) string {
 		return tlsCertBad
 	case contains(text, "unsupported versions", "protocol version"):
 		return tlsVersion
-	case contains(text, "no mutually supported", "no supported key", "key share", "no ECDHE curve", "selected group", "handshake failure"):
+	case contains(text, "no mutually supported", "no key exchanges", "no supported key", "key share", "no ECDHE curve", "selected group", "handshake failure"):
 		return tlsGroup
 	case errors.As(err, &alert), contains(text, "remote error"):
 		return tlsClientNo

@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"http/inflate":     {},
 	"http/oap":         {"http/inflate"},
 	"http/openapitest": {"http"},
-	"http/ronctl":      {"http", "http/caps", "http/ronctl", "store"},
+	"http/ronctl":      {"http", "http/caps", "http/policy", "http/ronctl", "store"},
 	"actors":           {"actors", "config", "kernel", "http", "http/admit", "http/caps", "http/policy", "store"},
 	"actors/mailbox":   {"kernel", "http", "store"},
 	"actors/amnesia":   {},

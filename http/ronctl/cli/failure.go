@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	httpapi "micronode/http"
+	"micronode/http/caps"
+	"micronode/http/policy"
 	"micronode/store"
 	"micronode/store/mbox"
 )
@@ -185,6 +187,14 @@ func nextStep(err error) string {
 		{store.ErrCorrupt, "put the object again to heal it"},
 		{httpapi.ErrUnknownService, "`ronctl status` lists the actors"},
 		{httpapi.ErrNoRoute, "orders need the operator socket (--socket PATH), and chaos a node started with --chaos"},
+		{httpapi.ErrUnauthenticated, "put a capability into RON_CAP: export RON_CAP=$(ronctl cap mint --op put,get) on the node's machine"},
+		{caps.ErrExpired, "make another: export RON_CAP=$(ronctl cap mint --op put,get) on the node's machine"},
+		{caps.ErrScope, "`ronctl cap inspect` shows what the capability is for"},
+		{caps.ErrForged, "ask for another capability: its key is not this node's, or it was changed"},
+		{caps.ErrRevoked, "ask the operator for another capability"},
+		{caps.ErrMalformed, "RON_CAP is no capability: pass it on as `ronctl cap mint` printed it"},
+		{httpapi.ErrPolicyDenied, "`ronctl policy explain` shows what the policy permits"},
+		{policy.ErrOutage, "`ronctl status` on the operator socket; `ronctl restart policy` if it does not mend itself"},
 		{httpapi.ErrForbidden, "orders are taken on the operator socket only: --socket PATH"},
 		{httpapi.ErrConflict, "`ronctl status` shows the state that the order does not fit"},
 		{mbox.ErrBadReceipt, "copy the receipt whole, as `ronctl mbox recv` shows it"},

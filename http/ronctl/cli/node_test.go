@@ -56,7 +56,7 @@ func (n *node) start() error {
 		}
 	})
 	opt := httpapi.Options{
-		HTTPAddr: n.addr, Limits: httpapi.Limits{RPS: -1, MaxObjectBytes: 4 << 20},
+		Auth: httpapi.Auth{Dev: true}, HTTPAddr: n.addr, Limits: httpapi.Limits{RPS: -1, MaxObjectBytes: 4 << 20},
 		Socket: httpapi.SocketOptions{Path: filepath.Join(n.dir, "micronode.sock")},
 		Ports: httpapi.Ports{
 			Objects: n.mem, Now: time.Now, Ready: n.readiness, Status: n.status, Operator: n,
