@@ -200,7 +200,9 @@ func (p *process) capCommand() *cobra.Command {
 			"Make a key with: (umask 077; openssl rand -hex 32 > root.key)",
 		Example: "  micronode cap mint --key root.key --op put,get --path /o/ --ttl 15m",
 		RunE: func(*cobra.Command, []string) error {
-			_ = amnesia.NoDumps() // for as long as the key is here
+			if p.ownProcess {
+				_ = amnesia.NoDumps() // for as long as the key is here
+			}
 			spec, err := o.Spec()
 			if err != nil {
 				return fmt.Errorf("%w; %w", err, errUsage)
@@ -262,8 +264,10 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 		return fmt.Errorf("%w; %w", err, errUsage)
 	}
 	defer within(lastWords, endLog)
-	if err := forgetful(loaded.Config, amnesia.NoDumps()); err != nil {
-		return err
+	if p.ownProcess && loaded.Config.Amnesia {
+		if err := forgetful(loaded.Config, amnesia.NoDumps()); err != nil {
+			return err
+		}
 	}
 	socket := loaded.Config.UDS.Path
 	if socket == "" {

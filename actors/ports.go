@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"time"
 
+	"micronode/actors/redact"
 	httpapi "micronode/http"
 	"micronode/kernel"
 )
@@ -78,7 +79,7 @@ func (n *Node) services() []httpapi.ServiceState {
 	for i, s := range all {
 		w[i] = httpapi.ServiceState{
 			Name: s.Name, State: s.State.String(), Required: s.Required, Planes: s.Planes, Restarts: s.Restarts,
-			LastReason: s.LastReason, LastCrash: timeOrNil(s.LastCrash), Since: s.Since, NextRestart: timeOrNil(s.NextRestart),
+			LastReason: redact.String(s.LastReason), LastCrash: timeOrNil(s.LastCrash), Since: s.Since, NextRestart: timeOrNil(s.NextRestart),
 			QueueDepth: s.QueueDepth, QueueCap: s.QueueCap,
 		}
 	}
@@ -89,7 +90,7 @@ func (n *Node) causes() []httpapi.Cause {
 	all := n.tree.Ledger().Causes()
 	w := make([]httpapi.Cause, len(all))
 	for i, c := range all {
-		w[i] = httpapi.Cause{Name: c.Name, Detail: c.Detail, Effect: c.Effect.String(), Plane: c.Plane}
+		w[i] = httpapi.Cause{Name: c.Name, Detail: redact.String(c.Detail), Effect: c.Effect.String(), Plane: c.Plane}
 	}
 	return w
 }
@@ -160,7 +161,7 @@ func (t tail) Next(ctx context.Context) (httpapi.Event, error) {
 	}
 	w := httpapi.Event{Seq: e.Seq, TS: e.TS, Topic: e.Topic, Kind: e.Kind, Service: e.Service, CorrID: e.CorrID, Lagged: lag}
 	if data, err := json.Marshal(e.Data); err == nil && e.Data != nil {
-		w.Data = data // a host's event that can not be shown still happened
+		w.Data = redact.Bytes(data) // a host's event that can not be shown still happened
 	}
 	return w, nil
 }

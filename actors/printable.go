@@ -7,9 +7,11 @@ import (
 
 	"go.uber.org/zap/buffer"
 	"go.uber.org/zap/zapcore"
+
+	"micronode/actors/redact"
 )
 
-// printable keeps what clients, crashes and hosts say from forging lines of the
+// printable takes secrets out, and keeps what clients, crashes and hosts say from forging lines of the
 // log or steering the terminal that shows it: whatever is not to be seen is
 // written as \uXXXX, which in JSON is the same string.
 type printable struct{ zapcore.Encoder }
@@ -22,6 +24,13 @@ func (p printable) EncodeEntry(e zapcore.Entry, fields []zapcore.Field) (*buffer
 	b, err := p.Encoder.EncodeEntry(e, fields)
 	if err != nil {
 		return nil, err
+	}
+	if line := b.Bytes(); len(line) > 0 {
+		if safe := redact.Bytes(line); len(safe) != len(line) || &safe[0] != &line[0] {
+			safe = append([]byte(nil), safe...)
+			b.Reset()
+			b.AppendBytes(safe)
+		}
 	}
 	line := b.Bytes()
 	if n := len(line) - 1; n >= 0 && line[n] == '\n' && !onlyASCII(line[:n]) {

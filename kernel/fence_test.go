@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"actors":           {"actors", "config", "kernel", "http", "http/admit", "http/caps", "http/policy", "store"},
 	"actors/mailbox":   {"kernel", "http", "store"},
 	"actors/amnesia":   {},
+	"actors/redact":    {},
 	".":                {"actors", "config", "http", "http/caps", "kernel"},
 }
 
