@@ -379,15 +379,18 @@ func (p *process) isReload(s os.Signal) bool { return s == syscall.SIGHUP && !p.
 func (p *process) greeting(node *actors.Node, loaded config.Loaded, took time.Duration) []byte {
 	c := loaded.Config
 	b := fmt.Appendf(nil, "\nmicronode %s is ready after %d ms\n", version, took.Milliseconds())
-	ctl := p.ronctl()
+	ctl, scheme := p.ronctl(), "http"
+	if c.TLS.Cert != "" {
+		scheme = "https"
+	}
 	for _, l := range node.Listeners() {
 		switch l.Plane {
 		case "data":
-			b = fmt.Appendf(b, "  objects   http://%s/put  and  /o/b3:…\n  API       http://%s/openapi.yaml\n", l.Address, l.Address)
+			b = fmt.Appendf(b, "  objects   %s://%s/put  and  /o/b3:…\n  API       %s://%s/openapi.yaml\n", scheme, l.Address, scheme, l.Address)
 		case "oap":
 			b = fmt.Appendf(b, "  OAP/1     %s\n", l.Address)
 		case "metrics":
-			b = fmt.Appendf(b, "  metrics   http://%s/metrics\n", l.Address)
+			b = fmt.Appendf(b, "  metrics   %s://%s/metrics\n", scheme, l.Address)
 		case "operator":
 			b = fmt.Appendf(b, "  operator  %s\n", l.Address)
 			if l.Address != httpapi.SocketPath(p.getenv, p.uid, p.tmp) {

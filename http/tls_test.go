@@ -2,9 +2,11 @@ package httpapi_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -52,9 +54,17 @@ func newCA(t testing.TB, name string) *testCA {
 // issue makes a certificate for a loopback server or a client.
 func (ca *testCA) issue(t testing.TB, name string) (cert, key []byte) {
 	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	return ca.issueFor(t, name, nil)
+}
+
+// issueFor makes one for a key; nil: a new one of ECDSA.
+func (ca *testCA) issueFor(t testing.TB, name string, k crypto.Signer) (cert, key []byte) {
+	t.Helper()
+	if k == nil {
+		var err error
+		if k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ca.next++
 	tpl := &x509.Certificate{
@@ -62,12 +72,12 @@ func (ca *testCA) issue(t testing.TB, name string) (cert, key []byte) {
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, DNSNames: []string{"localhost"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, tpl, ca.cert, &k.PublicKey, ca.key)
+	der, err := x509.CreateCertificate(rand.Reader, tpl, ca.cert, k.Public(), ca.key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, _ := x509.MarshalECPrivateKey(k)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})
+	raw, _ := x509.MarshalPKCS8PrivateKey(k)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
 }
 
 func (ca *testCA) trust() *tls.Config {
@@ -329,10 +339,18 @@ func TestOverTLS(t *testing.T) {
 
 // BenchmarkHandshake compares the key exchanges; ns/op is a whole handshake on loopback.
 func BenchmarkHandshake(b *testing.B) {
-	for _, group := range []tls.CurveID{tls.X25519, tls.X25519MLKEM768} {
-		b.Run(group.String(), func(b *testing.B) {
+	for _, tc := range []struct {
+		cert  string
+		group tls.CurveID
+	}{{"ECDSA-P256", tls.X25519}, {"ECDSA-P256", tls.X25519MLKEM768}, {"RSA-2048", tls.X25519}, {"RSA-2048", tls.X25519MLKEM768}} {
+		group := tc.group
+		b.Run(tc.cert+"/"+group.String(), func(b *testing.B) {
 			ca := newCA(b, "ca")
-			cert, key := ca.issue(b, "node")
+			var own crypto.Signer
+			if tc.cert == "RSA-2048" {
+				own, _ = rsa.GenerateKey(rand.Reader, 2048)
+			}
+			cert, key := ca.issueFor(b, "node", own)
 			pair, _ := tls.X509KeyPair(cert, key)
 			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{group}})
 			if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,6 +141,8 @@ func (a *app) explainRun(err error) *failure {
 		if p.Status == 503 {
 			f.exit = ExitNotReady
 		}
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		f.what, f.why, f.next = "the node's certificate is not trusted", err.Error(), "name the authority that signed it with --ca FILE"
 	case errors.Is(err, httpapi.ErrUnreachable):
 		f.exit, f.what, f.why = ExitNotReady, "node not reachable", reason(err)
 		f.next = "start it with `make run`, or name it with --socket PATH or --addr HOST:PORT"
