@@ -137,7 +137,7 @@ func (n *Node) observer() httpapi.Observer {
 // (contract §4).
 func (n *Node) audit(a httpapi.AuditRecord) {
 	n.bus.Publish(kernel.Event{Topic: topic("audit"), Kind: "Audit", Service: a.Service, CorrID: a.CorrID, Data: auditData{
-		Action: a.Action, Actor: a.Actor, Target: a.Target, Reason: a.Reason, Outcome: a.Outcome,
+		Action: a.Action, Actor: a.Actor, Target: a.Target, Policy: a.Policy, Reason: a.Reason, Outcome: a.Outcome,
 	}})
 	if a.Action == "cap_revoke" && a.Outcome == "ok" {
 		n.bus.Publish(kernel.Event{Topic: topic("audit"), Kind: "CapRevoked", CorrID: a.CorrID, Data: struct {

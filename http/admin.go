@@ -94,6 +94,7 @@ func (s *server) told(w *reply, a AuditRecord) {
 	}
 	a.Actor = "uid:" + strconv.Itoa(w.uid)
 	if w.auth != nil {
+		a.Policy = w.auth.policy
 		switch w.auth.kind {
 		case policy.Capability:
 			a.Actor = "cap:" + w.auth.id

@@ -34,6 +34,7 @@ type authority struct {
 	id     string
 	op     caps.Op
 	origin policy.Context
+	policy string // ids of those that permitted it
 }
 
 // originOf is where a connection's requests come from, in the policy's words.
@@ -145,6 +146,7 @@ func (a *authority) decide(kind, name string) error {
 	case err != nil:
 		return err
 	case d.Allow:
+		a.policy = d.Policy
 		return nil
 	}
 	if a.s.ports.Observe.Denied != nil {

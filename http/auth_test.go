@@ -278,6 +278,25 @@ func TestRevokedUnderLoad(t *testing.T) {
 	all.Wait()
 }
 
+// TestInline: who minted the capability says whether a browser may show objects.
+func TestInline(t *testing.T) {
+	auth := allowAll(t)
+	r := guarded(t, auth)
+	shows, hides := minted(t, auth, caps.Spec{Ops: caps.AllOps, Inline: true}), minted(t, auth, caps.Spec{Ops: caps.AllOps})
+	widened, err := caps.Attenuate(hides, "inline=yes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := r.ask("POST", "/put", strings.NewReader("hello"), "Authorization", "Macro "+shows); a.status != 201 {
+		t.Fatal(a.status)
+	}
+	for token, want := range map[string]string{shows: "inline", hides: "attachment", widened: "attachment"} {
+		if a := r.ask("GET", "/o/"+store.Sum([]byte("hello")).String(), nil, "Authorization", "Macro "+token); a.header.Get("Content-Disposition") != want {
+			t.Errorf("%q, want %q", a.header.Get("Content-Disposition"), want)
+		}
+	}
+}
+
 // TestAuthorityRoutes: mint, use, rotate and revoke by the operator.
 func TestAuthorityRoutes(t *testing.T) {
 	auth := allowAll(t)

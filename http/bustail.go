@@ -64,6 +64,9 @@ func (e *eventWriter) follow(ctx context.Context, tail Tail) error {
 	}
 	for {
 		ev, err := e.next(ctx, tail)
+		if authorityOf(ctx).still() != nil {
+			return http.ErrAbortHandler // the capability is over, or nobody decides: nothing more is shown
+		}
 		switch {
 		case err == nil:
 			e.append(ev)

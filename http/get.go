@@ -81,6 +81,9 @@ func (w *reply) describe(v *view) {
 	h["Cache-Control"] = headerImmutable
 	h["X-Content-Type-Options"] = headerNoSniff
 	h["Content-Disposition"] = headerAttachment
+	if w.auth != nil && w.auth.grant != nil && w.auth.grant.Scope.Inline {
+		h["Content-Disposition"] = headerInline
+	}
 	if !v.info.Expires.IsZero() {
 		h["X-Ron-Expires"] = []string{v.info.Expires.UTC().Format(time.RFC3339Nano)}
 	}

@@ -173,6 +173,7 @@ type Exchange struct {
 type AuditRecord struct {
 	Action  string // restart | drain | shutdown | reload | chaos_kill | chaos_hang | cap_mint | cap_revoke | keys_rotate
 	Target  string // cap id or kid, or empty
+	Policy  string // ids of the policies that permitted it; empty on the operator socket
 	Actor   string // uid:1000, cap:<cap id>, cert:<subject>
 	Service string // the actor it aims at, or empty
 	Reason  string // the caller's words

@@ -18,6 +18,7 @@ var (
 	headerImmutable  = []string{"public, max-age=31536000, immutable"}
 	headerBytes      = []string{"bytes"}
 	headerAttachment = []string{"attachment"}
+	headerInline     = []string{"inline"}
 	headerClose      = []string{"close"}
 	headerAuthScheme = []string{authScheme}
 	headerDegraded   = []string{"degraded"}
