@@ -278,6 +278,53 @@ func TestRevokedUnderLoad(t *testing.T) {
 	all.Wait()
 }
 
+// slowBody gives its first half, does something, and gives the second.
+type slowBody struct {
+	parts [][]byte
+	then  func()
+}
+
+func (s *slowBody) Read(p []byte) (int, error) {
+	if len(s.parts) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.parts[0])
+	if s.parts[0] = s.parts[0][n:]; len(s.parts[0]) == 0 {
+		if s.parts = s.parts[1:]; len(s.parts) == 1 {
+			s.then()
+		}
+	}
+	return n, nil
+}
+
+// TestRevokedInTheMiddle: what was begun before a revocation does not end well after it.
+func TestRevokedInTheMiddle(t *testing.T) {
+	auth := allowAll(t)
+	r := guarded(t, auth)
+	for _, size := range []int{100, 200_000} {
+		m, err := auth.Ring.Mint(caps.Spec{Ops: caps.AllOps})
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := make([]byte, size)
+		body := &slowBody{parts: [][]byte{half, half}, then: func() {
+			if err := auth.Ring.RevokeCap(m.CapID); err != nil {
+				t.Error(err)
+			}
+		}}
+		if a := r.ask("POST", "/put", body, "Authorization", "Macro "+m.Token); a.status != 403 || a.problem(t).Reason != "revoked" {
+			t.Errorf("%d bytes over HTTP: %d %s", size, a.status, a.body)
+		}
+		if m, err = auth.Ring.Mint(caps.Spec{Ops: caps.AllOps}); err != nil {
+			t.Fatal(err)
+		}
+		body.parts = [][]byte{half, half}
+		if _, err := dialOAP(t, r, m.Token).Put(t.Context(), body, -1, ""); err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("%d bytes over OAP: %v", size, err)
+		}
+	}
+}
+
 // TestInline: who minted the capability says whether a browser may show objects.
 func TestInline(t *testing.T) {
 	auth := allowAll(t)

@@ -57,6 +57,11 @@ func (b *slicedBody) Read(p []byte) (int, error) {
 	if err != nil || b.read+int64(n) == b.r.ContentLength {
 		b.finish()
 	}
+	if b.whole {
+		if b.err = b.w.auth.still(); b.err != nil { // it may have been revoked while the body came
+			return 0, b.err
+		}
+	}
 	if b.err = b.took(n, b.whole); b.err != nil {
 		return 0, b.err
 	}
@@ -67,6 +72,11 @@ func (b *slicedBody) Read(p []byte) (int, error) {
 func (b *slicedBody) begin() error {
 	if err := b.next(); err != nil {
 		return err
+	}
+	if b.read > 0 {
+		if err := b.w.auth.still(); err != nil {
+			return err
+		}
 	}
 	b.w.become(connBody)
 	b.setDeadline(b.w.conn.set.now().Add(b.timeout))

@@ -125,6 +125,11 @@ func (b *oapBody) Read(p []byte) (int, error) {
 	if b.err = b.e.tooLong(b.read + int64(n)); b.err != nil {
 		return 0, b.err
 	}
+	if err != nil || b.left == n {
+		if b.err = b.e.auth.still(); b.err != nil { // it may have been revoked while the body came
+			return 0, b.err
+		}
+	}
 	if b.err = b.took(n, err != nil); b.err != nil {
 		return 0, b.err
 	}

@@ -58,6 +58,7 @@ type keeper struct {
 	ports *Ports
 	pq    atomic.Pointer[string]
 	now   atomic.Pointer[map[string]*tls.Config]
+	fresh atomic.Bool // no key of tickets was given since the last use
 }
 
 // use puts other certificates into force, or nothing on an error. New ones come
@@ -71,6 +72,7 @@ func (k *keeper) use(t TLSFiles) error {
 		}
 		all[plane] = c
 	}
+	k.fresh.Store(true)
 	k.pq.Store(&t.PQ)
 	k.now.Store(&all)
 	return nil
@@ -79,6 +81,9 @@ func (k *keeper) use(t TLSFiles) error {
 // rotateTickets gives session tickets another key; those of the key before are
 // still taken.
 func (k *keeper) rotateTickets(keys [][32]byte) {
+	if k.fresh.Swap(false) {
+		keys = keys[:1] // tickets of other certificates and authorities are over
+	}
 	if all := k.now.Load(); all != nil {
 		for _, c := range *all {
 			c.SetSessionTicketKeys(keys)
