@@ -273,7 +273,12 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 	if socket == "" {
 		socket = httpapi.SocketPath(p.getenv, p.uid, p.tmp)
 	}
+	hold := ""
+	if p.ownProcess && loaded.Config.Amnesia {
+		hold = "amnesia" // not ready before the kernel enforces it, or has said that it cannot
+	}
 	node, err := actors.Start(loaded, actors.Options{
+		Hold:   hold,
 		Logger: log, SocketPath: socket, Build: build(),
 		Reload: func() (config.Loaded, error) { return config.Load(src) },
 	})
@@ -283,6 +288,7 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 	if err := p.forget(node, loaded, socket, log); err != nil {
 		return errors.Join(err, node.Stop(ctx, false))
 	}
+	node.Release()
 	up, cancel := context.WithCancel(ctx)
 	greeted := make(chan struct{})
 	go func() { // ends with the node's bus at the latest

@@ -47,6 +47,8 @@ type Options struct {
 	// configured: no operator socket.
 	SocketPath string
 	Build      Build
+	// Hold keeps the node from being ready, as a cause of this name, until [Node.Release].
+	Hold string
 	// Reload reads the configuration again, from where the first one came. nil:
 	// only [Node.Apply] changes it.
 	Reload func() (config.Loaded, error)
@@ -119,6 +121,9 @@ func Start(loaded config.Loaded, o Options) (*Node, error) {
 		}
 	}
 	n.observe()
+	if o.Hold != "" {
+		n.tree.Ledger().Raise(kernel.Cause{Name: o.Hold, Effect: kernel.NotReady, Detail: "the start is not over"})
+	}
 	if err := n.tree.Start(); err != nil {
 		n.abandonStart()
 		return nil, err
@@ -218,6 +223,9 @@ func (n *Node) Mailbox() *mailbox.Mailbox { return n.mail }
 
 // MarkEnforced says that the host has had the kernel enforce amnesia, for /version.
 func (n *Node) MarkEnforced() { n.enforced.Store(true) }
+
+// Release ends what [Options.Hold] began.
+func (n *Node) Release() { n.tree.Ledger().Clear(n.opt.Hold) }
 
 // Enforced reports whether the kernel enforces amnesia.
 func (n *Node) Enforced() bool { return n.enforced.Load() }
