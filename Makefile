@@ -32,6 +32,9 @@ lint: ## gofmt, go vet, staticcheck
 
 race: build ## all tests under the race detector
 	$(GO) test -race -timeout 15m ./...
+	@command -v strace >/dev/null || echo 'NOT CHECKED: that no file is written (strace is missing)'
+	@{ /usr/bin/python3 -c 'import pymacaroons' || python3 -c 'import pymacaroons'; } 2>/dev/null || echo 'NOT CHECKED: interoperation with libmacaroons (python3-pymacaroons is missing)'
+	@[ "$$(id -u)" = 0 ] || echo 'NOT CHECKED: that the root key leaves the memory (needs root)'
 
 FUZZTIME ?= 10s
 fuzz: ## FUZZTIME (10s) of every fuzz target, one after the other

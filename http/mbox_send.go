@@ -61,12 +61,13 @@ func (s *server) sendAll(ctx context.Context, corrID string, items []judged[mbox
 	good := make([]mbox.Message, 0, len(items))
 	at := make([]int, 0, len(items))
 	for i := range items {
-		m := &items[i].value
+		m, err := &items[i].value, items[i].err
+		if err == nil {
+			err = mayTopic(ctx, m.Topic)
+		}
 		switch {
-		case items[i].err != nil:
-			verdicts[i].Err = items[i].err
-		case mayTopic(ctx, m.Topic) != nil:
-			verdicts[i].Err = mayTopic(ctx, m.Topic)
+		case err != nil:
+			verdicts[i].Err = err
 		case s.ports.Mailbox.RequireKey && m.Key == "":
 			verdicts[i].Err = mbox.ErrKeyNeeded
 		default:
