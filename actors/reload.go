@@ -124,7 +124,7 @@ func (n *Node) orderReload(ctx context.Context, _ httpapi.Order) (httpapi.Done, 
 	case errors.As(err, &faults):
 		return httpapi.Done{}, httpapi.Refuse(httpapi.ErrBadRequest, "The configuration has faults and the old one stays in force: "+faults.Error())
 	case errors.Is(err, ErrFile):
-		return httpapi.Done{}, httpapi.Refuse(httpapi.ErrBadRequest, "A file has a fault and the old one stays in force: "+err.Error())
+		return httpapi.Done{}, httpapi.Refuse(httpapi.ErrBadRequest, "A file has a fault and the old one stays in force: "+strings.TrimPrefix(err.Error(), ErrFile.Error()+": "))
 	case errors.Is(err, ErrNeedsRestart):
 		return httpapi.Done{}, httpapi.Refuse(httpapi.ErrConflict, "These keys do not change while the node runs, and nothing was changed: "+
 			strings.TrimSuffix(strings.TrimPrefix(err.Error(), ErrNeedsRestart.Error()+": "), "; nothing was changed")+". Set them back, or restart the node.")
