@@ -132,7 +132,7 @@ var kinds = [...]kind{
 	{ErrRateLimited, 429, "quota_exhausted", "rps", "429", "Too many requests",
 		"The node takes limits.rps requests a second. Wait for Retry-After, then send again.", true},
 	{ErrFlowLimited, 429, "quota_exhausted", "flow_rps", "429", "Quota used up",
-		"This client has had its share: fairness.rps_per_flow requests a second. Wait for Retry-After, then send again.", true},
+		"This client has had its share: fairness.rps_per_flow requests a second, or the rps of its capability. Wait for Retry-After, then send again.", true},
 	{ErrStreams, 429, "quota_exhausted", "streams", "429", "Too many exchanges",
 		"This connection has as many exchanges under way as HELLO's max_inflight allows. Finish some, then send again.", true},
 	{ErrInflating, 429, "quota_exhausted", "inflating", "429", "Too much to inflate",

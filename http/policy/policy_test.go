@@ -33,6 +33,7 @@ func TestDefault(t *testing.T) {
 		{Request{Kind: Anonymous, ID: "anonymous", Action: "metrics", Resource: Metrics, Context: away}, false, ""},
 		{Request{Kind: Anonymous, ID: "anonymous", Action: "put", Resource: Object, Context: here}, false, ""},
 		{Request{Kind: Anonymous, ID: "anonymous", Action: "put", Resource: Object, Context: dev}, true, "dev"},
+		{Request{Kind: Certificate, ID: "CN=x", Action: "put", Resource: Object, Context: dev}, true, "dev"},
 		{Request{Kind: "Nobody", Action: "put", Resource: Object, Context: away}, false, ""},
 	} {
 		if d := e.Decide(&tc.r); d.Allow != tc.want || d.Policy != tc.by || len(d.Errors) > 0 {
