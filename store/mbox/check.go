@@ -19,7 +19,7 @@ func corrupted(format string, args ...any) error {
 
 // checkRows: every row is sound in itself.
 func (q *Queue) checkRows() error {
-	if len(q.table) > q.o.Capacity {
+	if len(q.table) > max(q.o.Capacity, q.restored) {
 		return corrupted("%d messages in a shard for %d", len(q.table), q.o.Capacity)
 	}
 	seqs := make(map[uint64]ID, len(q.table))

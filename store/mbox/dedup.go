@@ -68,9 +68,10 @@ func (r *keyring) append(k *key) {
 }
 
 // expire forgets the keys whose window is over, and returns their charge.
-func (r *keyring) expire(now time.Duration) (freed int64) {
+func (r *keyring) expire(now time.Duration, j *journal) (freed int64) {
 	for r.oldest != nil && r.oldest.until <= now {
 		k := r.oldest
+		j.key(k.name)
 		delete(r.byName, k.name)
 		freed += keyCost(k.name.topic, k.name.key)
 		r.oldest = k.next

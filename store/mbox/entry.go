@@ -108,6 +108,7 @@ func (q *Queue) topicOf(name string) *topic {
 // become is the one place where a message changes its state: the books let go
 // of it, the truth is written, and the books take it in again.
 func (q *Queue) become(m *message, next life) {
+	q.journal.moved(m.id)
 	q.unlist(m)
 	m.life = next
 	q.list(m)
@@ -115,6 +116,7 @@ func (q *Queue) become(m *message, next life) {
 
 // forget ends a message.
 func (q *Queue) forget(m *message) {
+	q.journal.moved(m.id)
 	delete(q.table, m.id)
 	q.unlist(m)
 	m.topic.bytes -= int64(len(m.payload))

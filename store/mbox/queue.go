@@ -18,6 +18,7 @@ type Options struct {
 	RequireKey  bool          // Send without a key is ErrKeyNeeded
 	Bytes       *Budget       // of payloads and books, shared by all shards; nil: no bound
 	Inflight    *Budget       // of leases, shared by all shards; nil: no bound
+	Journal     bool          // note what changes, for [Queue.Changes]
 	Seed        [32]byte      // of receipts, ids and jitter (ChaCha8): secret and random, or fixed in tests
 
 	// Hooks, called in the middle of a call: they must not call the queue. All may be nil.
@@ -64,12 +65,14 @@ type Queue struct {
 	jitter func(limit time.Duration) time.Duration // rand(0, limit)
 
 	// The truth. Rebuild trusts it.
-	table   map[ID]*message
-	keys    keyring
-	settled settled
-	seq     uint64 // the last one given
-	lastID  ID
-	done    Stats // the counts since New; its other fields stay zero
+	table    map[ID]*message
+	keys     keyring
+	settled  settled
+	seq      uint64 // the last one given
+	lastID   ID
+	done     Stats    // the counts since New; its other fields stay zero
+	journal  *journal // nil: nobody asks
+	restored int      // messages that Restore brought, which may be more than Capacity
 
 	// The books. Rebuild makes them anew.
 	topics map[string]*topic
@@ -91,6 +94,9 @@ func New(o Options) *Queue {
 		topics: make(map[string]*topic),
 		bytes:  purse{of: o.Bytes},
 		leases: purse{of: o.Inflight},
+	}
+	if o.Journal {
+		q.journal = newJournal()
 	}
 	q.jitter = func(limit time.Duration) time.Duration { return time.Duration(q.rand.Int64N(int64(limit) + 1)) }
 	return q

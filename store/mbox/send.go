@@ -48,6 +48,10 @@ func (q *Queue) Send(now Now, m Message) (Sent, error) {
 // accept keeps a message. The row comes before the key: a key without its
 // message would answer the sender's next try with a promise that nobody keeps.
 func (q *Queue) accept(m *message) {
+	q.journal.sent(m.id)
+	if m.key != "" {
+		q.journal.key(keyName{m.name, m.key})
+	}
 	q.table[m.id] = m
 	q.done.Enqueued++
 	m.topic = q.topicOf(m.name)

@@ -116,6 +116,7 @@ func (q *Queue) extend(now Now, m *message, visibility time.Duration) time.Time 
 	if visibility == 0 {
 		visibility = q.o.Visibility
 	}
+	q.journal.moved(m.id)
 	m.due = min(now.Mono+visibility, m.taken+MaxVisibility)
 	q.timers.moved(m)
 	return now.Wall.Round(0).Add(m.due - now.Mono)

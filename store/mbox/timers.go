@@ -69,7 +69,7 @@ func (q *Queue) NextDue() (mono time.Duration, ok bool) {
 // backoff counts from the end of its lease, whenever Advance is called.
 func (q *Queue) Advance(now Now) {
 	q.clock = max(q.clock, now.Mono)
-	if freed := q.keys.expire(now.Mono); freed > 0 {
+	if freed := q.keys.expire(now.Mono, q.journal); freed > 0 {
 		q.bytes.give(freed)
 	}
 	for len(q.timers) > 0 && q.timers[0].due <= now.Mono {

@@ -263,7 +263,7 @@ func (c careless) Read(p []byte) (int, error) {
 
 func TestCarelessSources(t *testing.T) {
 	s := New(Options{})
-	for c, want := range map[careless]error{0: io.ErrNoProgress, -1: errBadRead, 1 << 30: errBadRead} {
+	for c, want := range map[careless]error{0: io.ErrNoProgress, -1: store.ErrBadRead, 1 << 30: store.ErrBadRead} {
 		if _, _, err := s.Put(t.Context(), c, store.PutOptions{Size: -1}); !errors.Is(err, want) {
 			t.Errorf("source %d: %v, want %v", c, err, want)
 		}

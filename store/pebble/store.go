@@ -1,0 +1,413 @@
+package pebble
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"micronode/store"
+	"micronode/store/mbox"
+)
+
+const (
+	// DefaultMaxBytes is the bound of a Store whose Options name none (contract §2).
+	DefaultMaxBytes = 1 << 30
+	// ObjectOverhead is what every object costs against MaxBytes besides its payload: its record and its keys.
+	ObjectOverhead = 256
+	// lockName is the file that keeps a second process out.
+	lockName = "micronode.lock"
+)
+
+// Errors of a directory.
+var (
+	// ErrLocked says that another process, or another node of this one, has the directory open.
+	ErrLocked = errors.New("store: the directory is in use by another process")
+	// ErrNewer says that a later version has written the directory.
+	ErrNewer = errors.New("store: the directory was written by a newer version")
+	// ErrOpen says that the directory cannot be opened, and why.
+	ErrOpen = errors.New("store: the directory cannot be opened")
+	// ErrLost says that a reopened directory lacks what had been acknowledged.
+	ErrLost = errors.New("store: acknowledged writes are gone")
+)
+
+// Options set up a Store.
+type Options struct {
+	Dir        string           // made, with mode 0700, when it is not there
+	MaxBytes   int64            // bound on payload plus overhead; <= 0 means DefaultMaxBytes
+	Now        func() time.Time // nil: time.Now
+	FS         vfs.FS           // nil: the operating system's
+	CacheBytes int64            // of tables in RAM; 0: 32 MiB
+	ReadOnly   bool             // for looking at a backup: nothing is written, not even a lock
+	// Rot is told of damage that the engine met, at most once for each distinct error text, from any goroutine. May be nil.
+	Rot func(error)
+}
+
+// Store is the durable tier. It is a store.Store, Lister, Meter, Sweeper and Flipper. Make it with Open.
+type Store struct {
+	opt    Options
+	fs     vfs.FS
+	lock   io.Closer
+	work   Work
+	budget *mbox.Budget // of MaxBytes
+	pins   [pinShards]pins
+	ops    chan *op
+	quit   chan struct{}
+	done   chan struct{} // the committer has ended
+	cur    atomic.Pointer[handle]
+	full   atomic.Bool // the disk leaves no reserve
+	room   atomic.Int64
+	fallen chan struct{} // one token: the handle has failed
+
+	sums    sync.Mutex // guards all that follows
+	live    totals     // as of the latest commit
+	closed  bool
+	lost    error // ErrLost: final
+	rotSeen map[string]struct{}
+	leftBy  int // handles that did not close
+}
+
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Lister  = (*Store)(nil)
+	_ store.Meter   = (*Store)(nil)
+	_ store.Sweeper = (*Store)(nil)
+	_ store.Flipper = (*Store)(nil)
+)
+
+// Open opens a directory, or makes it. It reads the engine's log and tables of contents, not the objects. Errors: ErrLocked,
+// ErrNewer, ErrOpen. The caller must Close.
+func Open(opt Options) (*Store, error) {
+	if opt.MaxBytes <= 0 {
+		opt.MaxBytes = DefaultMaxBytes
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.CacheBytes <= 0 {
+		opt.CacheBytes = defaultCache
+	}
+	s := &Store{
+		opt: opt, fs: opt.FS, budget: mbox.NewBudget(opt.MaxBytes), ops: make(chan *op, opsQueued),
+		quit: make(chan struct{}), done: make(chan struct{}), fallen: make(chan struct{}, 1), rotSeen: map[string]struct{}{},
+	}
+	for i := range s.pins {
+		s.pins[i] = newPins()
+	}
+	if s.fs == nil {
+		s.fs = vfs.Default
+	}
+	if err := s.claim(); err != nil {
+		return nil, err
+	}
+	if err := s.attach(); err != nil {
+		s.unlock()
+		return nil, err
+	}
+	go s.commit()
+	return s, nil
+}
+
+// claim makes the directory and locks it.
+func (s *Store) claim() error {
+	if s.opt.ReadOnly {
+		return nil
+	}
+	if err := s.makeDir(); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
+	}
+	lock, err := s.fs.Lock(s.fs.PathJoin(s.opt.Dir, lockName))
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrLocked, s.opt.Dir, err)
+	}
+	s.lock = lock
+	return nil
+}
+
+// makeDir makes the directory, private and lasting: its name is synced too.
+func (s *Store) makeDir() error {
+	if st, err := s.fs.Stat(s.opt.Dir); err == nil {
+		if s.opt.FS == nil && st.Mode().Perm()&0o077 != 0 {
+			return os.Chmod(s.opt.Dir, 0o700)
+		}
+		return nil
+	}
+	var made []string
+	for dir := s.opt.Dir; ; dir = filepath.Dir(dir) {
+		if _, err := s.fs.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			made = append(made, dir)
+			break
+		}
+		made = append(made, dir)
+	}
+	if err := s.fs.MkdirAll(s.opt.Dir, 0o700); err != nil {
+		return err
+	}
+	for _, dir := range made[1:] { // each name is kept by its parent
+		d, err := s.fs.OpenDir(dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) unlock() {
+	if s.lock != nil {
+		_ = s.lock.Close() // the process ends, or has nothing to lose
+	}
+}
+
+// attach opens a new handle, checks it and makes it the current one.
+func (s *Store) attach() error {
+	h, sums, err := s.openHandle()
+	if err != nil {
+		return err
+	}
+	s.sums.Lock()
+	if sums.commit < s.live.commit {
+		s.lost = fmt.Errorf("%w: the last commit found is %d, %d had been acknowledged", ErrLost, sums.commit, s.live.commit)
+		err = s.lost
+	}
+	if err == nil {
+		s.budget.Give(s.live.bytes - sums.bytes)
+		s.live = sums
+	}
+	s.sums.Unlock()
+	if err != nil {
+		_ = h.close(closeWithin)
+		return err
+	}
+	if old := s.cur.Swap(h); old != nil {
+		if err := old.close(closeWithin); err != nil {
+			s.sums.Lock()
+			s.leftBy++
+			s.sums.Unlock()
+		}
+	}
+	return nil
+}
+
+func (s *Store) openHandle() (h *handle, sums totals, err error) {
+	h = &handle{
+		fence:  &fence{FS: sharedLock{s.fs}, stats: &s.work, private: s.opt.FS == nil},
+		closed: make(chan struct{}), rot: s.rotten, space: func() { s.full.Store(true) },
+	}
+	h.fell = func(err error) {
+		if isFull(err) {
+			s.full.Store(true)
+		}
+		select {
+		case s.fallen <- struct{}{}:
+		default:
+		}
+	}
+	h.refs.Store(1)
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %s: the engine gave up: %v", ErrOpen, s.opt.Dir, v)
+		}
+		if err != nil {
+			h.fence.shut()
+		}
+	}()
+	if h.db, err = pebble.Open(s.opt.Dir, h.engine(s.opt.CacheBytes, s.opt.ReadOnly)); err != nil {
+		return h, sums, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
+	}
+	if sums, err = s.inspect(h); err != nil {
+		err = errors.Join(err, h.close(closeWithin))
+	}
+	return h, sums, err
+}
+
+// sharedLock leaves locking to the Store, which holds the directory over all handles.
+type sharedLock struct{ vfs.FS }
+
+// Lock implements vfs.FS.
+func (sharedLock) Lock(string) (io.Closer, error) { return nopCloser{}, nil }
+
+type nopCloser struct{}
+
+func (nopCloser) Close() error { return nil }
+
+// formatRecord says who wrote the directory.
+type formatRecord struct {
+	Format  int       `json:"format"`
+	Created time.Time `json:"created"`
+}
+
+// inspect looks at a directory just opened: its format, its sums, and what an interrupted run has left.
+func (s *Store) inspect(h *handle) (totals, error) {
+	var f formatRecord
+	b, err := h.get(keyFormat)
+	switch {
+	case errors.Is(err, store.ErrNotFound) && !s.opt.ReadOnly:
+		return totals{}, s.found(h)
+	case err != nil:
+		return totals{}, fmt.Errorf("%w: %s: its format: %w", ErrOpen, s.opt.Dir, err)
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return totals{}, fmt.Errorf("%w: %s: its format: %w", ErrOpen, s.opt.Dir, err)
+	}
+	if f.Format > Format {
+		return totals{}, fmt.Errorf("%w: %s has format %d, this one knows up to %d; run the version that wrote it, or restore a backup of before the upgrade",
+			ErrNewer, s.opt.Dir, f.Format, Format)
+	}
+	if err := s.migrate(h, f); err != nil {
+		return totals{}, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
+	}
+	if b, err = h.get(keyTotals); err != nil {
+		return totals{}, fmt.Errorf("%w: %s: its sums: %w", ErrOpen, s.opt.Dir, err)
+	}
+	sums, err := decodeTotals(b)
+	if err != nil {
+		return sums, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
+	}
+	if !s.opt.ReadOnly {
+		err = s.clean(h)
+	}
+	return sums, err
+}
+
+// found writes the first record of a new directory.
+func (s *Store) found(h *handle) error {
+	if it, err := h.db.NewIter(nil); err == nil {
+		some := it.First()
+		if err := errors.Join(it.Error(), it.Close()); some || err != nil {
+			return errors.Join(fmt.Errorf("%w: %s holds data that is not this program's", ErrOpen, s.opt.Dir), err)
+		}
+	}
+	record, err := json.Marshal(formatRecord{Format: Format, Created: s.opt.Now().UTC()})
+	if err != nil {
+		return err
+	}
+	b := h.db.NewBatch()
+	_ = b.Set(keyFormat, record, nil) // a batch in memory cannot fail
+	_ = b.Set(keyTotals, (&totals{}).encode(), nil)
+	if err := h.apply(b, pebble.Sync); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
+	}
+	return nil
+}
+
+// migrations lead from format i+1 to i+2. Each writes into one batch, which also raises the format.
+var migrations []func(h *handle, b *pebble.Batch) error
+
+func (s *Store) migrate(h *handle, f formatRecord) error {
+	for ; f.Format < Format; f.Format++ {
+		if s.opt.ReadOnly {
+			return fmt.Errorf("it has the older format %d; start a node on it once to bring it to %d", f.Format, Format)
+		}
+		if f.Format < 1 || f.Format > len(migrations) {
+			return fmt.Errorf("there is no way from format %d to %d", f.Format, f.Format+1)
+		}
+		b := h.db.NewBatch()
+		if err := migrations[f.Format-1](h, b); err != nil {
+			return fmt.Errorf("from format %d: %w", f.Format, err)
+		}
+		record, err := json.Marshal(formatRecord{Format: f.Format + 1, Created: f.Created})
+		if err != nil {
+			return err
+		}
+		_ = b.Set(keyFormat, record, nil)
+		if err := h.apply(b, pebble.Sync); err != nil {
+			return fmt.Errorf("from format %d: %w", f.Format, err)
+		}
+	}
+	return nil
+}
+
+// Close ends the committer after what it was given, and closes the directory. Reads and writes are ErrNotReady from then on.
+func (s *Store) Close() error {
+	s.sums.Lock()
+	again := s.closed
+	s.closed = true
+	s.sums.Unlock()
+	if again {
+		return nil
+	}
+	close(s.quit)
+	<-s.done
+	err := s.cur.Load().close(closeWithin)
+	s.unlock()
+	if err != nil {
+		return fmt.Errorf("close %s: %w", s.opt.Dir, err)
+	}
+	return nil
+}
+
+// Fallen delivers a token when the handle has failed: call [Store.Reopen].
+func (s *Store) Fallen() <-chan struct{} { return s.fallen }
+
+// Failed returns why the store takes no writes until it is reopened; nil when it does.
+func (s *Store) Failed() error {
+	s.sums.Lock()
+	lost := s.lost
+	s.sums.Unlock()
+	if lost != nil {
+		return lost
+	}
+	return s.cur.Load().failed()
+}
+
+// Reopen opens the directory anew after a failure and holds what is there against what was acknowledged. Until it succeeds
+// the failed handle goes on reading. Errors: those of Open, and ErrLost, which is final. A store that has not failed is
+// left alone.
+func (s *Store) Reopen(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.sums.Lock()
+	lost, closed := s.lost, s.closed
+	s.sums.Unlock()
+	switch {
+	case lost != nil:
+		return lost
+	case closed:
+		return store.ErrNotReady
+	case s.cur.Load().failed() == nil:
+		return nil
+	}
+	return s.attach()
+}
+
+// Work counts syncs and bytes written since Open.
+func (s *Store) Work() *Work { return &s.work }
+
+// rotten tells each distinct error once.
+func (s *Store) rotten(err error) {
+	if s.opt.Rot == nil {
+		return
+	}
+	const most = 64
+	s.sums.Lock()
+	_, seen := s.rotSeen[err.Error()]
+	if !seen && len(s.rotSeen) < most {
+		s.rotSeen[err.Error()] = struct{}{}
+	}
+	tell := !seen && len(s.rotSeen) <= most
+	s.sums.Unlock()
+	if tell {
+		s.opt.Rot(err)
+	}
+}
+
+// Usage reports what is kept, and the bytes charged.
+func (s *Store) Usage() store.Usage {
+	s.sums.Lock()
+	objects := s.live.objects
+	s.sums.Unlock()
+	return store.Usage{Objects: objects, Bytes: s.budget.Used(), MaxBytes: s.opt.MaxBytes}
+}
