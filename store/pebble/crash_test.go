@@ -71,7 +71,7 @@ func (l *ledger) snapshot() *ledger {
 // putter puts, deletes and puts again until told to end.
 func (l *ledger) putter(s *pebble.Store, seed uint64, end *atomic.Bool) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	sizes := []int{0, 1, 100, 5000, store.GroupSize, store.GroupSize + 1, 200_000}
+	sizes := []int{40, 100, 5000, store.GroupSize, store.GroupSize + 1, 200_000}
 	var mine []store.Address
 	for i := 0; !end.Load(); i++ {
 		if len(mine) > 0 && r.IntN(4) == 0 {
@@ -92,7 +92,7 @@ func (l *ledger) putter(s *pebble.Store, seed uint64, end *atomic.Bool) {
 		for j := range b {
 			b[j] = byte(r.Uint32())
 		}
-		copy(b, fmt.Sprint(seed, i))
+		copy(b, fmt.Sprintf("%d %d.", seed, i)) // nobody else puts it
 		a := store.Sum(b)
 		l.mu.Lock()
 		_, known := l.objects[a]

@@ -3,6 +3,7 @@ package pebble
 import (
 	"errors"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 var errFenced = errors.New("store: the handle has failed and writes nothing any more")
 
 // fencedPause slows down a handle that tries again and again behind its fence.
-const fencedPause = 20 * time.Millisecond
+const fencedPause = 2 * time.Millisecond
 
 // fence is the file system of one handle: it counts what it writes and syncs, keeps files private, and once shut lets
 // nothing through that changes the disk.
@@ -21,8 +22,40 @@ type fence struct {
 	vfs.FS
 	down    atomic.Bool
 	stats   *Work
-	private bool // new files get mode 0600
+	private bool        // new files get mode 0600
+	fail    func(error) // latches
 }
+
+// ofLog reports whether a file is of the engine's log. The engine panics, holding locks, where its log fails, so it never
+// hears of that: the failure is latched, its writes go nowhere from then on, and whoever waits for a commit is told by the
+// latch.
+func ofLog(name string) bool { return strings.HasSuffix(name, ".log") }
+
+func (f *fence) logFailed(err error) (vfs.File, error) {
+	f.fail(err)
+	return nowhere{vfs.NewMemFile(nil)}, nil
+}
+
+// nowhere takes everything and keeps nothing.
+type nowhere struct{ vfs.File }
+
+// Write implements vfs.File; so do the others below.
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+
+// WriteAt implements vfs.File.
+func (nowhere) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+// Sync implements vfs.File.
+func (nowhere) Sync() error { return nil }
+
+// SyncData implements vfs.File.
+func (nowhere) SyncData() error { return nil }
+
+// SyncTo implements vfs.File.
+func (nowhere) SyncTo(int64) (bool, error) { return true, nil }
+
+// Preallocate implements vfs.File.
+func (nowhere) Preallocate(_, _ int64) error { return nil }
 
 // Work counts what a store has asked of its file system.
 type Work struct {
@@ -40,7 +73,7 @@ func (f *fence) pass() error {
 	return errFenced
 }
 
-func (f *fence) wrap(file vfs.File, err error) (vfs.File, error) {
+func (f *fence) wrap(name string, file vfs.File, err error) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -49,15 +82,22 @@ func (f *fence) wrap(file vfs.File, err error) (vfs.File, error) {
 			return nil, errors.Join(err, file.Close())
 		}
 	}
-	return &fencedFile{File: file, of: f}, nil
+	return &fencedFile{File: file, of: f, mute: ofLog(name)}, nil
 }
 
 // Create implements vfs.FS; so do the others below.
 func (f *fence) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := f.pass(); err != nil {
+		if ofLog(name) {
+			return f.logFailed(err)
+		}
 		return nil, err
 	}
-	return f.wrap(f.FS.Create(name, c))
+	file, err := f.FS.Create(name, c)
+	if err != nil && ofLog(name) {
+		return f.logFailed(err)
+	}
+	return f.wrap(name, file, err)
 }
 
 // OpenReadWrite implements vfs.FS.
@@ -65,15 +105,23 @@ func (f *fence) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Ope
 	if err := f.pass(); err != nil {
 		return nil, err
 	}
-	return f.wrap(f.FS.OpenReadWrite(name, c, o...))
+	file, err := f.FS.OpenReadWrite(name, c, o...)
+	return f.wrap(name, file, err)
 }
 
 // ReuseForWrite implements vfs.FS.
 func (f *fence) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := f.pass(); err != nil {
+		if ofLog(name) {
+			return f.logFailed(err)
+		}
 		return nil, err
 	}
-	return f.wrap(f.FS.ReuseForWrite(old, name, c))
+	file, err := f.FS.ReuseForWrite(old, name, c)
+	if err != nil && ofLog(name) {
+		return f.logFailed(err)
+	}
+	return f.wrap(name, file, err)
 }
 
 // OpenDir implements vfs.FS.
@@ -82,7 +130,7 @@ func (f *fence) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fencedFile{File: d, of: f}, nil
+	return &fencedFile{File: d, of: f, mute: true}, nil // a log that is made syncs its directory
 }
 
 // Link implements vfs.FS.
@@ -130,59 +178,81 @@ func (f *fence) Unwrap() vfs.FS { return f.FS }
 
 type fencedFile struct {
 	vfs.File
-	of *fence
+	of   *fence
+	mute bool // failures are latched and not told
+}
+
+// told is what the engine hears of an error.
+func (f *fencedFile) told(err error) error {
+	if err != nil && f.mute {
+		f.of.fail(err)
+		return nil
+	}
+	return err
 }
 
 // Write implements vfs.File; so do the others below.
 func (f *fencedFile) Write(p []byte) (int, error) {
-	if err := f.of.pass(); err != nil {
+	err := f.of.pass()
+	if err == nil {
+		_, err = f.File.Write(p)
+		f.of.stats.Written.Add(int64(len(p)))
+	}
+	if err = f.told(err); err != nil {
 		return 0, err
 	}
-	n, err := f.File.Write(p)
-	f.of.stats.Written.Add(int64(n))
-	return n, err
+	return len(p), nil
 }
 
 // WriteAt implements vfs.File.
 func (f *fencedFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.of.pass(); err != nil {
+	err := f.of.pass()
+	if err == nil {
+		_, err = f.File.WriteAt(p, off)
+		f.of.stats.Written.Add(int64(len(p)))
+	}
+	if err = f.told(err); err != nil {
 		return 0, err
 	}
-	n, err := f.File.WriteAt(p, off)
-	f.of.stats.Written.Add(int64(n))
-	return n, err
+	return len(p), nil
 }
 
 // Sync implements vfs.File.
 func (f *fencedFile) Sync() error {
-	if err := f.of.pass(); err != nil {
-		return err
+	err := f.of.pass()
+	if err == nil {
+		f.of.stats.Syncs.Add(1)
+		err = f.File.Sync()
 	}
-	f.of.stats.Syncs.Add(1)
-	return f.File.Sync()
+	return f.told(err)
 }
 
 // SyncData implements vfs.File.
 func (f *fencedFile) SyncData() error {
-	if err := f.of.pass(); err != nil {
-		return err
+	err := f.of.pass()
+	if err == nil {
+		f.of.stats.Syncs.Add(1)
+		err = f.File.SyncData()
 	}
-	f.of.stats.Syncs.Add(1)
-	return f.File.SyncData()
+	return f.told(err)
 }
 
 // SyncTo implements vfs.File.
-func (f *fencedFile) SyncTo(length int64) (bool, error) {
-	if err := f.of.pass(); err != nil {
-		return false, err
+func (f *fencedFile) SyncTo(length int64) (full bool, err error) {
+	if err = f.of.pass(); err == nil {
+		full, err = f.File.SyncTo(length)
 	}
-	return f.File.SyncTo(length)
+	return full, f.told(err)
 }
 
 // Preallocate implements vfs.File.
 func (f *fencedFile) Preallocate(off, length int64) error {
-	if err := f.of.pass(); err != nil {
-		return err
+	err := f.of.pass()
+	if err == nil {
+		err = f.File.Preallocate(off, length)
 	}
-	return f.File.Preallocate(off, length)
+	return f.told(err)
 }
+
+// Close implements vfs.File.
+func (f *fencedFile) Close() error { return f.told(f.File.Close()) }

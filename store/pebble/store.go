@@ -64,8 +64,7 @@ type Store struct {
 	quit   chan struct{}
 	done   chan struct{} // the committer has ended
 	cur    atomic.Pointer[handle]
-	full   atomic.Bool // the disk leaves no reserve
-	room   atomic.Int64
+	full   atomic.Bool   // the disk leaves no reserve
 	fallen chan struct{} // one token: the handle has failed
 
 	sums    sync.Mutex // guards all that follows
@@ -130,6 +129,9 @@ func (s *Store) claim() error {
 		return fmt.Errorf("%w: %s: %w", ErrLocked, s.opt.Dir, err)
 	}
 	s.lock = lock
+	if s.opt.FS == nil {
+		return os.Chmod(filepath.Join(s.opt.Dir, lockName), 0o600)
+	}
 	return nil
 }
 
@@ -214,6 +216,7 @@ func (s *Store) openHandle() (h *handle, sums totals, err error) {
 		default:
 		}
 	}
+	h.fence.fail = h.latch
 	h.refs.Store(1)
 	defer func() {
 		if v := recover(); v != nil {
@@ -226,7 +229,11 @@ func (s *Store) openHandle() (h *handle, sums totals, err error) {
 	if h.db, err = pebble.Open(s.opt.Dir, h.engine(s.opt.CacheBytes, s.opt.ReadOnly)); err != nil {
 		return h, sums, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
-	if sums, err = s.inspect(h); err != nil {
+	sums, err = s.inspect(h)
+	if failed := h.failed(); failed != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, failed))
+	}
+	if err != nil {
 		err = errors.Join(err, h.close(closeWithin))
 	}
 	return h, sums, err
