@@ -24,6 +24,7 @@ import (
 	"micronode/config"
 	httpapi "micronode/http"
 	"micronode/http/caps"
+	"micronode/store/pebble"
 )
 
 // Exit codes (contract §9).
@@ -115,7 +116,8 @@ func (p *process) command() *cobra.Command {
 		Use:   "micronode",
 		Short: "A content-addressed object store run by supervised actors",
 		Long: "micronode keeps objects under their BLAKE3 address, verifies every byte it serves, and survives the\n" +
-			"crash of any of its parts. RAM only: everything is forgotten when it stops.\n\n" +
+			"crash of any of its parts. RAM only unless told otherwise: everything is forgotten when it stops.\n" +
+			"With --amnesia=false --store-dir DIR it keeps what it has acknowledged.\n\n" +
 			"Flags win over RON_* variables, those over the file, that over the defaults.",
 		Example:       "  micronode --dev --chaos\n  micronode --config micronode.toml\n  micronode config print --origin",
 		Args:          usageArgs(cobra.NoArgs),
@@ -264,7 +266,7 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 		return fmt.Errorf("%w; %w", err, errUsage)
 	}
 	defer within(lastWords, endLog)
-	if p.ownProcess && loaded.Config.Amnesia {
+	if p.ownProcess { // a dump would hold keys and payloads, whatever the mode
 		if err := forgetful(loaded.Config, amnesia.NoDumps()); err != nil {
 			return err
 		}
@@ -277,8 +279,16 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 	if p.ownProcess && loaded.Config.Amnesia {
 		hold = "amnesia" // not ready before the kernel enforces it, or has said that it cannot
 	}
+	var disk actors.Disk
+	if !loaded.Config.Amnesia {
+		if disk, err = pebble.Open(pebble.Options{
+			Dir: loaded.Config.Store.Dir, MaxBytes: int64(loaded.Config.Store.MaxBytes),
+		}); err != nil {
+			return err
+		}
+	}
 	node, err := actors.Start(loaded, actors.Options{
-		Hold:   hold,
+		Hold: hold, Disk: disk,
 		Logger: log, SocketPath: socket, Build: build(),
 		Reload: func() (config.Loaded, error) { return config.Load(src) },
 	})
@@ -409,7 +419,11 @@ func (p *process) greeting(node *actors.Node, loaded config.Loaded, took time.Du
 		who = "cap: every request needs a capability"
 	}
 	b = fmt.Appendf(b, "  mode      auth %s; chaos %s\n", who, onOff(c.Chaos.Enabled))
-	b = fmt.Appendf(b, "  amnesia   on, %s: RAM only, at most %s; every object is lost when this process ends\n", enforcedWord(node), c.Store.MaxBytes)
+	if c.Amnesia {
+		b = fmt.Appendf(b, "  amnesia   on, %s: RAM only, at most %s; every object is lost when this process ends\n", enforcedWord(node), c.Store.MaxBytes)
+	} else {
+		b = fmt.Appendf(b, "  amnesia   off: kept in %s, at most %s; what is acknowledged is on the disk\n", c.Store.Dir, c.Store.MaxBytes)
+	}
 	if c.Auth.Mode != "dev" {
 		return fmt.Appendf(b, "Next, in another terminal:\n  export RON_CAP=$(%s cap mint --op all)\n  %s status\n  %s tail --since 10m\n\n", ctl, ctl, ctl)
 	}

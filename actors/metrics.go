@@ -161,7 +161,7 @@ func (m *Metrics) handler() http.Handler {
 
 func (m *Metrics) put(d time.Duration)             { m.puts.Observe(d.Seconds()) }
 func (m *Metrics) get(d time.Duration)             { m.gets.Observe(d.Seconds()) }
-func (m *Metrics) integrity()                      { m.damage.WithLabelValues("read").Inc() }
+func (m *Metrics) integrity(where string)          { m.damage.WithLabelValues(where).Inc() }
 func (m *Metrics) aborted(kind string, many int64) { m.cut.WithLabelValues(kind).Add(float64(many)) }
 
 func (m *Metrics) exchange(x httpapi.Exchange) {

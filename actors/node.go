@@ -38,6 +38,9 @@ type Options struct {
 	// Objects replaces the tier that the configuration asks for, e.g. by one
 	// that injects faults; nil: the configured tier.
 	Objects store.Store
+	// Disk is the durable tier of a node with amnesia=false. The node closes it,
+	// also when Start fails.
+	Disk Disk
 	// Children of the host, started after the node's own and stopped before
 	// them.
 	Children []kernel.Child
@@ -73,6 +76,8 @@ type Node struct {
 	tree    *kernel.Tree
 	door    *httpapi.Door // nil with NoDoor
 	objects store.Store
+	disk    Disk // nil: RAM only
+	care    diskCare
 	gate    *Gate
 	mail    *mailbox.Mailbox // nil with mailbox.enabled=false
 	metrics *Metrics
@@ -112,7 +117,7 @@ func Start(loaded config.Loaded, o Options) (*Node, error) {
 		if n.ring != nil {
 			n.ring.Close()
 		}
-		return nil, err
+		return nil, errors.Join(err, n.closeDisk())
 	}
 	if n.door != nil {
 		if err := n.door.Bind(context.Background()); err != nil {
@@ -155,7 +160,7 @@ func newNode(loaded config.Loaded, o Options) *Node {
 	n := &Node{
 		cfg: c, opt: o, log: o.Logger, started: o.Now(),
 		bus:     kernel.NewBus(kernel.BusOptions{Ring: c.Bus.Ring, History: c.Bus.History, Now: o.Now}),
-		objects: o.Objects, metrics: o.Metrics,
+		objects: o.Objects, disk: o.Disk, metrics: o.Metrics,
 		asked: make(chan StopRequest, 1),
 	}
 	n.live.Store(&inForce{loaded, 1})
@@ -164,7 +169,13 @@ func newNode(loaded config.Loaded, o Options) *Node {
 
 // wire makes the parts and introduces them to each other; nothing runs yet.
 func (n *Node) wire() (err error) {
-	if n.objects == nil {
+	switch {
+	case n.disk == nil && !n.cfg.Amnesia && n.objects == nil:
+		return ErrNoDisk
+	case n.objects != nil:
+	case n.disk != nil:
+		n.objects = n.disk
+	default:
 		n.objects = n.tier()
 	}
 	if n.metrics == nil {
@@ -195,6 +206,9 @@ func (n *Node) wire() (err error) {
 	}
 	if n.mail != nil {
 		n.mail.Attach(n.tree.Ref)
+	}
+	if err := n.restoreMail(context.Background()); err != nil {
+		return err
 	}
 	return n.metrics.register(n)
 }
@@ -277,7 +291,7 @@ func (n *Node) admission() admit.Stats {
 // corruption is what a read that found damage leads to, on every door.
 func (n *Node) corruption(ctx context.Context, a store.Address) {
 	n.corrupt.Add(1)
-	n.metrics.integrity()
+	n.metrics.integrity("read")
 	n.bus.Publish(kernel.Event{
 		Topic: topic("store"), Kind: "IntegrityFailed", Service: actorStorage, CorrID: httpapi.CorrID(ctx),
 		Data: struct {

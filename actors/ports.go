@@ -30,7 +30,7 @@ func (n *Node) ports() httpapi.Ports {
 	}
 	if n.mail != nil {
 		door := n.mail.Door()
-		p.Mailbox = httpapi.Mailbox{Queue: door, View: door, Keep: door, Profile: "ephemeral", RequireKey: n.cfg.Mailbox.RequireIdempotency}
+		p.Mailbox = httpapi.Mailbox{Queue: door, View: door, Keep: door, Profile: n.dlqProfile(), RequireKey: n.cfg.Mailbox.RequireIdempotency}
 	}
 	return p
 }
@@ -109,7 +109,7 @@ func (n *Node) status() httpapi.Status {
 		Started: n.started, UptimeMS: now.Sub(n.started).Milliseconds(),
 		Mode: n.cfg.Auth.Mode, Amnesia: n.cfg.Amnesia,
 		Listeners: n.Listeners(), Readiness: n.wireReadiness(),
-		Store: httpapi.StoreStatus{Tier: "ram", Objects: u.Objects, Bytes: u.Bytes, MaxBytes: u.MaxBytes},
+		Store: httpapi.StoreStatus{Tier: n.tierName(), Objects: u.Objects, Bytes: u.Bytes, MaxBytes: u.MaxBytes},
 		Bus:   httpapi.BusStatus{Seq: n.bus.Seq(), Subscribers: n.bus.Subscribers(), Lagged: n.bus.Lagged()},
 	}
 	s.Services, s.Readiness.Services = s.Readiness.Services, nil // told once
@@ -122,7 +122,7 @@ func (n *Node) status() httpapi.Status {
 func (n *Node) version() httpapi.Version {
 	return httpapi.Version{
 		Service: Service, Version: n.opt.Build.Version, GitSHA: n.opt.Build.GitSHA, BuildTS: n.opt.Build.Time, Go: runtime.Version(),
-		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, AmnesiaEnforced: n.cfg.Amnesia && n.enforced.Load(), TLS: n.cfg.TLS.Cert != "", Mailbox: n.mail != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
+		Features:  httpapi.Features{Amnesia: n.cfg.Amnesia, AmnesiaEnforced: n.cfg.Amnesia && n.enforced.Load(), TLS: n.cfg.TLS.Cert != "", Mailbox: n.mail != nil, Persistence: n.disk != nil, Chaos: n.cfg.Chaos.Enabled, OAP: n.cfg.OAPAddr != ""},
 		PQ:        n.postQuantum(),
 		ConfigSHA: n.config().SHA, ConfigVersion: n.config().version, API: httpapi.API{HTTP: "v1", OAP: oapVersion(n.cfg.OAPAddr)}, AuthMode: n.cfg.Auth.Mode,
 	}

@@ -112,8 +112,13 @@ func (n *Node) mailroom() (*mailbox.Mailbox, error) {
 	if !c.Enabled {
 		return nil, nil
 	}
+	var journal mailbox.Journal
+	if n.disk != nil {
+		journal = n.disk
+	}
 	return mailbox.New(mailbox.Options{
-		Shards: c.Shards, MaxBytes: int64(c.MaxBytes), MaxInflight: int64(c.MaxInflight),
+		Journal: journal,
+		Shards:  c.Shards, MaxBytes: int64(c.MaxBytes), MaxInflight: int64(c.MaxInflight),
 		Queue: mbox.Options{
 			Capacity: c.ShardCapacity, MaxAttempts: c.MaxAttempts, Visibility: c.Visibility,
 			DedupWindow: c.DedupWindow, RequireKey: c.RequireIdempotency,

@@ -122,7 +122,7 @@ func (n *Node) closeAll(ctx context.Context) error {
 		}
 	}
 	n.ring.Close()
-	err = errors.Join(err, n.endObservers())
+	err = errors.Join(err, n.closeDisk(), n.endObservers())
 	n.metrics.unregister()
 	return err
 }

@@ -5,42 +5,180 @@ import (
 	"fmt"
 	"time"
 
+	"micronode/actors/mailbox"
 	"micronode/kernel"
 	"micronode/store"
 )
 
-// sweepEvery is how often the storage actor looks for expired objects; a read
-// does not wait for it, an expired object is invisible at once.
-const sweepEvery = time.Second
+const (
+	// sweepEvery is how often the storage actor looks for expired objects; a read
+	// does not wait for it, an expired object is invisible at once.
+	sweepEvery = time.Second
+	// diskEvery is how often it looks whether the disk has failed, spaceEvery how
+	// often how much room there is: both far below the second in which readiness has
+	// to tell.
+	diskEvery  = 100 * time.Millisecond
+	spaceEvery = 500 * time.Millisecond
+	// reopenEvery is how long it waits between two tries to open a disk that failed.
+	reopenEvery = time.Second
+	// healedFor is how long readiness tells of a disk that was opened anew.
+	healedFor = 5 * time.Second
+)
 
-type sweep struct{}
+// Messages of the storage actor to itself.
+type (
+	sweep    struct{}
+	tendDisk struct{}
+)
 
 // storage tends the objects: it looks at the store before it opens the gate,
-// and gives back what has expired. The store itself belongs to the node.
-type storage struct{ n *Node }
+// gives back what has expired, and sees to a disk that fills up or fails. The
+// store itself belongs to the node.
+type storage struct {
+	n      *Node
+	life   *kernel.Life
+	looked time.Time
+}
 
 // Start opens the gate once the store answers.
 func (s *storage) Start(ctx context.Context, life *kernel.Life) error {
-	if err := tryStore(ctx, s.n.objects); err != nil {
+	s.life = life
+	if err := tryStore(ctx, s.n.objects); err != nil && (s.n.disk == nil || s.n.disk.Failed() == nil) {
 		return err
 	}
 	s.n.gate.lend(s.n.objects)
 	if _, ok := s.n.objects.(store.Sweeper); ok {
 		life.Tick(sweepEvery, sweep{})
 	}
+	if s.n.disk != nil {
+		life.Tick(diskEvery, tendDisk{})
+	}
 	return nil
 }
 
-// Receive sweeps.
+// Receive sweeps, and tends the disk.
 func (s *storage) Receive(_ context.Context, msg any) error {
-	if _, ok := msg.(sweep); ok {
-		s.n.objects.(store.Sweeper).Sweep(s.n.opt.Now())
+	switch msg.(type) {
+	case sweep:
+		if s.n.disk == nil {
+			s.n.objects.(store.Sweeper).Sweep(s.n.opt.Now())
+		} else if s.n.disk.Failed() == nil {
+			s.sweepDisk()
+		}
+	case tendDisk:
+		s.tend()
 	}
 	return nil
 }
 
 // Stop leaves the gate as it is: reads stay open while the actor is down.
 func (s *storage) Stop() {}
+
+// sweepDisk waits for an fsync, which an actor must not: a task does.
+func (s *storage) sweepDisk() {
+	care := &s.n.care
+	if !care.begin(&care.sweeping) {
+		return
+	}
+	s.life.Go("sweep", func(context.Context) error {
+		defer care.end(&care.sweeping)
+		s.n.disk.Sweep(s.n.opt.Now())
+		return nil
+	})
+}
+
+// tend tells readiness how the disk is, and opens it anew where it has failed.
+func (s *storage) tend() {
+	now, ledger := s.n.opt.Now(), s.n.tree.Ledger()
+	failed := s.n.disk.Failed()
+	if failed == nil {
+		s.recovered(now)
+	} else {
+		s.fell(now, failed)
+	}
+	if now.Sub(s.looked) < spaceEvery && s.looked.Before(now) {
+		return
+	}
+	s.looked = now
+	if space := s.n.disk.Look(); space.Full {
+		detail := fmt.Sprintf("%s free, %s is kept free; writes are refused, reads and deletes go on. Free some space or delete objects; writing begins again by itself",
+			size(space.Free), size(space.Reserve))
+		ledger.Raise(kernel.Cause{Name: causeFull, Detail: detail, Effect: kernel.PlaneReadOnly, Plane: planeObjects})
+		ledger.Raise(kernel.Cause{Name: causeFullMail, Detail: detail, Effect: kernel.PlaneReadOnly, Plane: mailbox.ActorName})
+	} else {
+		ledger.Clear(causeFull)
+		ledger.Clear(causeFullMail)
+	}
+}
+
+// fell: the handle has failed. Nothing is acknowledged until another one is open.
+func (s *storage) fell(now time.Time, why error) {
+	ledger := s.n.tree.Ledger()
+	detail := why.Error() + "; nothing is acknowledged, what was is kept, reads go on; it is opened anew every second. Look at the disk (dmesg)"
+	ledger.Raise(kernel.Cause{Name: causeDisk, Detail: detail, Effect: kernel.NotReady})
+	ledger.Raise(kernel.Cause{Name: causeDisk + "_objects", Detail: detail, Effect: kernel.PlaneReadOnly, Plane: planeObjects})
+	if s.n.mail != nil {
+		ledger.Raise(kernel.Cause{Name: causeDiskMail, Detail: detail, Effect: kernel.PlaneClosed, Plane: mailbox.ActorName})
+		s.n.mail.Halt()
+	}
+	care := &s.n.care
+	care.mu.Lock()
+	first := care.fell.IsZero() || care.warned
+	care.fell, care.warned = now, false
+	due := now.Sub(care.tried) >= reopenEvery || care.tried.After(now)
+	care.mu.Unlock()
+	if first {
+		s.n.diskEvent("DiskFailed", why)
+	}
+	if !due || !care.begin(&care.reopening) {
+		return
+	}
+	care.mu.Lock()
+	care.tried = now
+	care.mu.Unlock()
+	s.life.Go("reopen", func(ctx context.Context) error {
+		defer care.end(&care.reopening)
+		err := s.n.disk.Reopen(ctx)
+		if err == nil {
+			err = s.n.restoreMail(ctx)
+		}
+		if err != nil {
+			s.n.diskEvent("DiskReopenFailed", err)
+		}
+		return nil // tried again: it is no crash
+	})
+}
+
+// recovered clears what a failure has raised, once nothing is under way any more.
+func (s *storage) recovered(now time.Time) {
+	ledger, care := s.n.tree.Ledger(), &s.n.care
+	care.mu.Lock()
+	defer care.mu.Unlock()
+	if care.reopening || care.fell.IsZero() {
+		return
+	}
+	if !care.warned {
+		care.warned = true
+		ledger.Raise(kernel.Cause{Name: causeDisk, Detail: "it had failed and was opened anew; what had been acknowledged is there", Effect: kernel.Warn})
+		ledger.Clear(causeDisk + "_objects")
+		ledger.Clear(causeDiskMail)
+		s.n.diskEvent("DiskReopened", nil)
+	}
+	if now.Sub(care.fell) >= healedFor {
+		care.fell, care.warned = time.Time{}, false
+		ledger.Clear(causeDisk)
+	}
+}
+
+func (n *Node) diskEvent(kind string, err error) {
+	var d struct {
+		Detail string `json:"detail,omitempty"`
+	}
+	if err != nil {
+		d.Detail = err.Error()
+	}
+	n.bus.Publish(kernel.Event{Topic: topic("store"), Kind: kind, Service: actorStorage, Data: d})
+}
 
 // tryStore reads something that is not there: the cheapest call that goes the
 // whole way.

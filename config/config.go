@@ -9,9 +9,11 @@ type Config struct {
 	HTTPAddr       string        // host:port of the data and admin door; port 0 picks a free one
 	MetricsAddr    string        // host:port of /metrics alone; empty = served by the HTTP door
 	OAPAddr        string        // host:port of OAP/1; empty = not served
-	Amnesia        bool          // RAM only; always true in this build
+	Amnesia        bool          // RAM only; false keeps everything in Store.Dir
 	AmnesiaStrict  bool          // do not start where the kernel cannot enforce it
 	AllowedHosts   []string      // Host names accepted on a loopback bind besides the loopback names
+	Peers          []string      // base URLs of nodes that damaged objects are fetched from
+	PeersCA        string        // PEM file of authorities that vouch for the peers besides the system's
 	TrustedProxies []string      // IP addresses and CIDRs whose X-Forwarded-For is believed
 	DrainGrace     time.Duration // how long to keep listening after readyz turned 503
 	DrainDeadline  time.Duration // hard end of a drain, counted from the end of DrainGrace
@@ -50,7 +52,9 @@ type Auth struct {
 
 // KeyFiles is the section [keys] (contract §8).
 type KeyFiles struct {
-	RootFile string // root keys of capabilities; empty: one is minted at the start
+	RootFile       string // root keys of capabilities; empty: one is minted at the start
+	IdentityFile   string // age identities that the kept keys are sealed to
+	PassphraseFile string // passphrase that they are sealed with instead
 }
 
 // Policy is the section [policy] (contract §8).
@@ -67,10 +71,13 @@ type TLS struct {
 	MinVersion string // 1.3 | 1.2
 }
 
-// Store is the section [store] (contract §2).
+// Store is the section [store] (contract §2, §13).
 type Store struct {
-	MaxBytes Size          // bytes of objects held before a put is refused with 429
-	MaxTTL   time.Duration // longest X-Ron-Ttl accepted
+	Dir           string        // where a node with amnesia=false keeps everything
+	ScrubRate     Size          // bytes a second that scrub reads
+	ScrubInterval time.Duration // from the end of one walk over everything to the next
+	MaxBytes      Size          // bytes of objects held before a put is refused with 429
+	MaxTTL        time.Duration // longest X-Ron-Ttl accepted
 }
 
 // Mailbox is the section [mailbox] (contract §3).

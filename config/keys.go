@@ -21,7 +21,7 @@ func rootKeys() []Key {
 		row("oap_addr", "", func(c *Config) *string { return &c.OAPAddr },
 			"host:port of OAP/1; empty does not serve it").flag("oap-addr"),
 		row("amnesia", true, func(c *Config) *bool { return &c.Amnesia },
-			"keep everything in RAM and nothing on disk; this build can do no other").
+			"keep everything in RAM and nothing on disk; false needs store.dir").
 			toggle("amnesia", "true", "keep everything in RAM and nothing on disk"),
 		row("amnesia_strict", false, func(c *Config) *bool { return &c.AmnesiaStrict },
 			"do not start where the kernel cannot enforce amnesia"),
@@ -29,6 +29,10 @@ func rootKeys() []Key {
 			"Host names accepted on a loopback bind besides the loopback names; no scheme, no port"),
 		row("trusted_proxies", []string(nil), func(c *Config) *[]string { return &c.TrustedProxies },
 			"IP addresses and CIDRs whose X-Forwarded-For names the client").live(),
+		row("peers", []string(nil), func(c *Config) *[]string { return &c.Peers },
+			"base URLs of nodes that damaged objects are fetched from, as http://10.0.0.7:8080; they share keys.root_file with this one"),
+		row("peers_ca", "", func(c *Config) *string { return &c.PeersCA },
+			"PEM file of authorities that vouch for https peers besides the system's"),
 		row("drain_grace", 0, func(c *Config) *time.Duration { return &c.DrainGrace },
 			"how long to keep listening after /readyz turned 503, for load balancers; a duration").
 			span(0, 10*time.Minute).live(),
@@ -56,6 +60,10 @@ func sectionKeys() []Key {
 
 		row("keys.root_file", "", func(c *Config) *string { return &c.Keys.RootFile },
 			"root keys of capabilities, 64 hex digits a line, the last one active, mode 0600; empty mints one at the start").secret(),
+		row("keys.identity_file", "", func(c *Config) *string { return &c.Keys.IdentityFile },
+			"age identities that keys kept in store.dir are sealed to, mode 0600; needs amnesia=false").secret(),
+		row("keys.passphrase_file", "", func(c *Config) *string { return &c.Keys.PassphraseFile },
+			"passphrase that keys kept in store.dir are sealed with, mode 0600; needs amnesia=false").secret(),
 		row("policy.file", "", func(c *Config) *string { return &c.Policy.File },
 			"Cedar policies; empty is the built-in policy").live(),
 		row("tls.cert", "", func(c *Config) *string { return &c.TLS.Cert },
@@ -70,7 +78,13 @@ func sectionKeys() []Key {
 			"oldest TLS that is taken").oneOf("1.3", "1.2").live(),
 
 		row("store.max_bytes", 1*gib, func(c *Config) *Size { return &c.Store.MaxBytes },
-			"bytes of objects held in RAM before a put is refused with 429; a size").in(1, int64(64*1024*gib)),
+			"bytes of objects held before a put is refused with 429; a size").in(1, int64(64*1024*gib)),
+		row("store.dir", "", func(c *Config) *string { return &c.Store.Dir },
+			"directory of a node that keeps what it is given; needs amnesia=false; made with mode 0700").flag("store-dir"),
+		row("store.scrub_rate", 16*mib, func(c *Config) *Size { return &c.Store.ScrubRate },
+			"bytes a second that scrub reads while it looks for damage; a size").in(int64(64*kib), int64(64*gib)),
+		row("store.scrub_interval", 168*time.Hour, func(c *Config) *time.Duration { return &c.Store.ScrubInterval },
+			"from the end of one scrub to the next, also across restarts; a duration").span(time.Minute, 10*365*24*time.Hour),
 		row("store.max_ttl", 720*time.Hour, func(c *Config) *time.Duration { return &c.Store.MaxTTL },
 			"longest X-Ron-Ttl accepted; a duration").span(time.Second, 10*365*24*time.Hour).live(),
 
@@ -176,10 +190,7 @@ func supervisorKeys() []Key {
 // reservedKeys are the rest of contract §11: naming one asks for something that
 // this build would not do.
 func reservedKeys() []Key {
-	const files = "persistence"
 	return []Key{
 		reserved("config_pubkey", typeString, "signed config", ""),
-		reserved("peers", typeStrings, "peers", ""),
-		reserved("store.dir", typeString, files, "").flag("store-dir"),
 	}
 }

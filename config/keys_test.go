@@ -14,7 +14,7 @@ func TestDefaultIsTheContract(t *testing.T) {
 		HTTPAddr: "127.0.0.1:8080", Amnesia: true, DrainDeadline: 5 * time.Second,
 		Log:   config.Log{Level: "info", Format: "auto"},
 		Auth:  config.Auth{Mode: "cap"},
-		Store: config.Store{MaxBytes: 1 << 30, MaxTTL: 720 * time.Hour},
+		Store: config.Store{ScrubRate: 16 << 20, ScrubInterval: 168 * time.Hour, MaxBytes: 1 << 30, MaxTTL: 720 * time.Hour},
 		Mailbox: config.Mailbox{
 			Enabled: true, Shards: 8, ShardCapacity: 4096, MaxBytes: 512 << 20, MaxInflight: 8192, Visibility: 5 * time.Second,
 			MaxAttempts: 5, DedupWindow: 300 * time.Second,

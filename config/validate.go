@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +22,9 @@ type rule struct {
 
 func rules() []rule {
 	return []rule{
-		{[]string{"amnesia"}, amnesiaOnly},
+		{[]string{"amnesia", "store.dir"}, amnesiaOrDir},
+		{[]string{"keys.identity_file", "keys.passphrase_file"}, sealing},
+		{[]string{"peers"}, peers},
 		{[]string{"tls.cert", "tls.key", "tls.client_ca", "tls.pq_mode", "tls.min_version"}, tlsWhole},
 		{[]string{"http_addr"}, func(c Config) (string, string) { return listener(c.HTTPAddr, c) }},
 		{[]string{"metrics_addr"}, metricsListener},
@@ -69,11 +72,37 @@ func (j *judge) rules(l Loaded) {
 	}
 }
 
-func amnesiaOnly(c Config) (msg, hint string) {
-	if c.Amnesia {
-		return "", ""
+func amnesiaOrDir(c Config) (msg, hint string) {
+	switch {
+	case c.Amnesia && c.Store.Dir != "":
+		return "a directory keeps data on disk, and amnesia=true writes none", "set amnesia to false, or leave store.dir out"
+	case !c.Amnesia && c.Store.Dir == "":
+		return "amnesia=false keeps data on disk, and store.dir does not say where", "set store.dir, or leave amnesia out"
 	}
-	return "false would keep data on disk, and this build has no persistence", "set it to true or leave it out"
+	return "", ""
+}
+
+func sealing(c Config) (msg, hint string) {
+	k := c.Keys
+	switch {
+	case k.IdentityFile == "" && k.PassphraseFile == "":
+		return "", ""
+	case c.Amnesia:
+		return "seals keys that are kept in store.dir, and amnesia=true keeps none", "set amnesia to false, or leave it out"
+	case k.IdentityFile != "" && k.PassphraseFile != "":
+		return "identity_file and passphrase_file are two ways to seal the same keys", "name one of them"
+	}
+	return "", ""
+}
+
+func peers(c Config) (msg, hint string) {
+	for _, p := range c.Peers {
+		u, err := url.Parse(p)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
+			return fmt.Sprintf("%q is not the base URL of a node", printable(p)), "write it as http://10.0.0.7:8080"
+		}
+	}
+	return "", ""
 }
 
 func tlsWhole(c Config) (msg, hint string) {

@@ -78,6 +78,13 @@ type Sweeper interface {
 	Sweep(now time.Time) (expired int)
 }
 
+// Space is how much room the disk under a durable Store has.
+type Space struct {
+	Full    bool  // writes are refused
+	Free    int64 // bytes; -1: nobody can tell
+	Reserve int64 // bytes that are left free
+}
+
 // Flipper is a Store that can damage itself, for fault injection only.
 type Flipper interface {
 	// FlipBit inverts one bit of a stored payload, counted from the lowest bit of the first byte, and leaves address and tree

@@ -22,6 +22,9 @@ const ActorName = "mailbox"
 // most one, so limits.max_conns is the bound that is met first.
 const maxWaiters = 1 << 16
 
+// errStale: the journal has failed, and the shard is to be restored from it.
+var errStale = errors.New("mailbox: the journal has failed")
+
 var errTooManyWait = httpapi.Refuse(httpapi.ErrMailboxBusy, "As many receivers as a shard takes wait at it already. Wait for Retry-After, or let fewer consumers share the work.")
 
 // Options describe a mailbox.
@@ -35,11 +38,21 @@ type Options struct {
 	Mono  func() time.Duration // never goes back; nil: time since New
 	Plane func() kernel.Plane  // of the mailbox; read at every call
 
+	// Journal makes what is accepted and settled durable before it is answered;
+	// nil: RAM only. Call [Mailbox.Restore] before the children start.
+	Journal Journal
+
 	// Died is told of messages that moved to the dead-letter queue, Mended when a
 	// crash had left a shard's books half-written. Both run on the shard's actor
 	// and must not wait.
 	Died   func(shard string, letters []mbox.DeadLetter)
 	Mended func(shard string, what error)
+}
+
+// Journal keeps what shards change. done is called once, from any goroutine, and
+// does not wait; after an error nothing is taken before the mailbox was restored.
+type Journal interface {
+	Append(c mbox.Changes, lazy bool, done func(error))
 }
 
 // Mailbox is the queue of one node. It may be used from many goroutines.
@@ -59,11 +72,11 @@ func New(o Options) (*Mailbox, error) {
 	m := &Mailbox{opt: o, bytes: mbox.NewBudget(o.MaxBytes), inflight: mbox.NewBudget(o.MaxInflight)}
 	for i := range o.Shards {
 		q := o.Queue
-		q.Bytes, q.Inflight = m.bytes, m.inflight
+		q.Bytes, q.Inflight, q.Journal = m.bytes, m.inflight, o.Journal != nil
 		if _, err := rand.Read(q.Seed[:]); err != nil {
 			return nil, fmt.Errorf("mailbox: no randomness for receipts: %w", err)
 		}
-		m.shards = append(m.shards, newShard(i, q))
+		m.shards = append(m.shards, newShard(i, q, o.Journal))
 	}
 	return m, nil
 }
@@ -85,6 +98,34 @@ func (m *Mailbox) Children() []kernel.Child {
 func (m *Mailbox) Attach(find func(name string) *kernel.Ref) {
 	for _, s := range m.shards {
 		s.ref = find(s.name)
+	}
+}
+
+// Halt lets no shard change anything before [Mailbox.Restore]: what they hold is not
+// what their journal has.
+func (m *Mailbox) Halt() {
+	for _, s := range m.shards {
+		s.stale.Store(true)
+	}
+}
+
+// Restore fills the shards with what their journal holds, in place of what they
+// have. Leases go on for what was left of them.
+func (m *Mailbox) Restore(mail mbox.Mail) {
+	rows, keys := make([][]mbox.Row, len(m.shards)), make([][]mbox.KeyRow, len(m.shards))
+	for _, r := range mail.Rows {
+		i := m.indexOf(r.Topic)
+		rows[i] = append(rows[i], r)
+	}
+	for _, k := range mail.Keys {
+		i := m.indexOf(k.Topic)
+		keys[i] = append(keys[i], k)
+	}
+	for i, s := range m.shards {
+		s.restore(m.now(), rows[i], keys[i])
+		if s.ref != nil {
+			_ = s.ref.Send(due{}) // refused: the next incarnation serves who waits
+		}
 	}
 }
 
@@ -141,7 +182,11 @@ func (m *Mailbox) now() mbox.Now { return mbox.Now{Mono: m.opt.Mono(), Wall: m.o
 
 // shardOf spreads topics over the shards.
 func (m *Mailbox) shardOf(topic string) *shard {
-	return m.shards[crc32.ChecksumIEEE([]byte(topic))%uint32(len(m.shards))]
+	return m.shards[m.indexOf(topic)]
+}
+
+func (m *Mailbox) indexOf(topic string) int {
+	return int(crc32.ChecksumIEEE([]byte(topic)) % uint32(len(m.shards)))
 }
 
 // open refuses what the plane does not take: everything while it is closed, and
@@ -162,6 +207,9 @@ func words(s *shard, err error) error {
 	switch {
 	case errors.Is(err, kernel.ErrBusy):
 		return httpapi.ErrMailboxBusy
+	case errors.Is(err, errStale):
+		return httpapi.Refuse(store.ErrNotReady, "The disk has failed and is opened anew. This request may or may not have been carried out; "+
+			"send again with the same idempotency key, or settle again.")
 	case errors.Is(err, kernel.ErrCrashed):
 		return httpapi.Refuse(store.ErrNotReady, s.name+" crashed on this request, which may or may not have been carried out. "+
 			"It restarts by itself; send again with the same idempotency key, or settle again.")

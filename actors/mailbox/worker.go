@@ -47,7 +47,7 @@ func (w *worker) Start(_ context.Context, life *kernel.Life) error {
 	if wrong := w.shard.adopt(life.Incarnation(), w.box.now()); wrong != nil {
 		w.box.opt.Mended(w.shard.name, wrong)
 	}
-	w.turn(func(*mbox.Queue, mbox.Now) {})
+	w.turn(func(*mbox.Queue, mbox.Now) {}, nil)
 	return nil
 }
 
@@ -56,48 +56,49 @@ func (w *worker) Receive(_ context.Context, msg any) error {
 	switch m := msg.(type) {
 	case *sendCall:
 		verdicts := make([]httpapi.SendVerdict, len(m.Req))
-		answer(m, verdicts, w.turn(func(q *mbox.Queue, now mbox.Now) {
+		w.turn(func(q *mbox.Queue, now mbox.Now) {
 			for i := range m.Req {
 				verdicts[i].Sent, verdicts[i].Err = q.Send(now, m.Req[i])
 			}
-		}))
+		}, answer(m, &verdicts))
 	case *recvCall:
-		if !w.turn(func(q *mbox.Queue, now mbox.Now) {
+		if err := w.turn(func(q *mbox.Queue, now mbox.Now) {
 			messages, err := w.shard.recv(q, now, m.Req.want, m.Req.waiter)
 			if !m.Reply(received{messages, err}) { // the receiver has gone: as if nothing had been leased
 				giveBack(q, now, messages)
 			}
-		}) {
-			m.Fail(kernel.ErrCrashed)
+		}, nil); err != nil {
+			m.Fail(err)
 		}
 	case *settleCall:
 		verdicts := make([]httpapi.SettleVerdict, len(m.Req))
-		answer(m, verdicts, w.turn(func(q *mbox.Queue, now mbox.Now) {
+		w.turn(func(q *mbox.Queue, now mbox.Now) {
 			for i := range m.Req {
 				verdicts[i].Deadline, verdicts[i].Err = q.Settle(now, m.Req[i])
 			}
-		}))
+		}, answer(m, &verdicts))
 	case *keepCall:
 		var k kept
-		done := w.turn(func(q *mbox.Queue, now mbox.Now) { k.many, k.err = m.Req.do(q, now, m.Req.Keep) })
-		answer(m, k, done)
+		w.turn(func(q *mbox.Queue, now mbox.Now) { k.many, k.err = m.Req.do(q, now, m.Req.Keep) }, answer(m, &k))
 	case due:
 		w.alarm = 0
-		w.turn(func(q *mbox.Queue, now mbox.Now) { q.Advance(now) })
+		w.turn(func(q *mbox.Queue, now mbox.Now) { q.Advance(now) }, nil)
 	default:
 		return fmt.Errorf("mailbox: unknown message %T", msg)
 	}
 	return nil
 }
 
-// answer replies, unless the shard belongs to a later incarnation already and
-// nothing was done.
-func answer[Q, A any](c *kernel.Call[Q, A], a A, done bool) {
-	if done {
-		c.Reply(a)
-		return
+// answer replies when what was done is durable. It fails when that cannot be, or
+// when the shard belongs to a later incarnation already and nothing was done.
+func answer[Q, A any](c *kernel.Call[Q, A], a *A) func(error) {
+	return func(err error) {
+		if err != nil {
+			c.Fail(err)
+			return
+		}
+		c.Reply(*a)
 	}
-	c.Fail(kernel.ErrCrashed)
 }
 
 // giveBack undoes a Recv of this very moment: the last message first, because
@@ -111,14 +112,19 @@ func giveBack(q *mbox.Queue, now mbox.Now, messages []mbox.Delivery) {
 // Stop leaves everything to the next incarnation.
 func (w *worker) Stop() { w.cancel() }
 
-// turn works on the shard, tells of the dead, and sets the alarm. False: the
-// shard belongs to a later incarnation.
-func (w *worker) turn(work func(q *mbox.Queue, now mbox.Now)) (done bool) {
-	now := w.box.now()
+// turn works on the shard, tells of the dead, and sets the alarm. The error is
+// that of shard.mine: nothing was done.
+func (w *worker) turn(work func(q *mbox.Queue, now mbox.Now), durable func(error)) error {
+	now, done := w.box.now(), false
 	died, next, more := w.shard.turn(w.life.Incarnation(), now, func(q *mbox.Queue) {
 		done = true
 		work(q, now)
-	})
+	}, durable)
+	if !done {
+		w.alarm = 0
+		w.cancel()
+		return w.shard.why(w.life.Incarnation())
+	}
 	if len(died) > 0 {
 		w.box.opt.Died(w.shard.name, died)
 	}
@@ -131,5 +137,5 @@ func (w *worker) turn(work func(q *mbox.Queue, now mbox.Now)) (done bool) {
 		w.alarm = max(next, 1)
 		w.cancel = w.life.After(next-now.Mono, due{})
 	}
-	return done
+	return nil
 }

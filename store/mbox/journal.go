@@ -41,6 +41,13 @@ type KeyRow struct {
 	Until      time.Time
 }
 
+// Mail is all that a journal holds: what a start reads whole, bounded by the mailbox's bytes.
+type Mail struct {
+	Rows    []Row
+	Keys    []KeyRow
+	Damaged []error // records that cannot be read; they stay where they are
+}
+
 // Changes are what a queue has changed since it was asked last.
 type Changes struct {
 	Sent     []Row    // body and life
@@ -163,6 +170,18 @@ func (q *Queue) Restore(now Now, rows []Row, keys []KeyRow) {
 	q.restored = len(q.table)
 	q.apart()
 	q.Rebuild(now)
+}
+
+// Abandon gives back all that the queue holds of shared bounds: its owner goes on
+// with another one.
+func (q *Queue) Abandon() {
+	for _, m := range q.table {
+		if m.holder != nil {
+			m.holder.held = 0
+		}
+	}
+	q.bytes.correct(0)
+	q.leases.correct(0)
 }
 
 // apart gives every message a place of its own: the rows of several queues may

@@ -49,16 +49,9 @@ func (t *tx) journal(c *mbox.Changes) {
 	}
 }
 
-// Mail is all that the mailbox had: what a start reads whole, bounded by mailbox.max_bytes.
-type Mail struct {
-	Rows    []mbox.Row
-	Keys    []mbox.KeyRow
-	Damaged []error // records that cannot be read; they stay where they are
-}
-
 // Mail reads the rows of all messages and keys. Errors: store.ErrCorrupt when a table of them cannot be read at all,
 // store.ErrNotReady.
-func (s *Store) Mail(ctx context.Context) (m Mail, err error) {
+func (s *Store) Mail(ctx context.Context) (m mbox.Mail, err error) {
 	lives := map[mbox.ID][]byte{}
 	err = s.scan(ctx, []byte{prefixLife}, []byte{prefixLife + 1}, func(k, v []byte) bool {
 		if len(k) == 17 {
