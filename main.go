@@ -279,6 +279,7 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 	if p.ownProcess && loaded.Config.Amnesia {
 		hold = "amnesia" // not ready before the kernel enforces it, or has said that it cannot
 	}
+	p.credential(&loaded.Config)
 	var disk actors.Disk
 	if !loaded.Config.Amnesia {
 		if disk, err = pebble.Open(pebble.Options{
@@ -311,6 +312,28 @@ func (p *process) serve(ctx context.Context, loaded config.Loaded, src config.So
 	cancel()
 	within(lastWords, func() { <-greeted })
 	return err
+}
+
+// Names of the credentials that systemd may hand over (LoadCredential=).
+const (
+	credentialIdentity   = "micronode.identity"
+	credentialPassphrase = "micronode.passphrase"
+)
+
+// credential takes what seals the keys from systemd, where the configuration names nothing.
+func (p *process) credential(c *config.Config) {
+	dir := p.getenv("CREDENTIALS_DIRECTORY")
+	if c.Amnesia || dir == "" || c.Keys.IdentityFile != "" || c.Keys.PassphraseFile != "" {
+		return
+	}
+	for name, into := range map[string]*string{credentialIdentity: &c.Keys.IdentityFile, credentialPassphrase: &c.Keys.PassphraseFile} {
+		if path := filepath.Join(dir, name); *into == "" {
+			if _, err := os.Stat(path); err == nil {
+				*into = path
+				return
+			}
+		}
+	}
 }
 
 // forget has the kernel enforce amnesia, once everything is open that has to be.

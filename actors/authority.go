@@ -105,6 +105,10 @@ func (n *Node) authorities() error {
 		mono = n.opt.Mono
 	}
 	n.verdicts = policy.NewGate(mono)
+	if n.disk != nil {
+		n.ring, err = n.keptRing()
+		return err
+	}
 	if path := n.cfg.Keys.RootFile; path != "" {
 		n.ring, err = caps.Open(path, n.opt.Now)
 	} else {

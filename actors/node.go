@@ -86,6 +86,7 @@ type Node struct {
 	verdicts *policy.Gate
 	files    atomic.Pointer[files] // that the configuration names, as they were read last
 	denials  denials
+	keeping  sync.Mutex  // the ring is written once at a time
 	enforced atomic.Bool // amnesia, by the kernel
 
 	shown    atomic.Pointer[json.RawMessage] // the configuration as the operator sees it

@@ -231,6 +231,8 @@ func ringError(err error) error {
 		return refuse(ErrUnknownService, "No key has this kid. GET /api/v1/keys lists them.")
 	case errors.Is(err, caps.ErrFullRing):
 		return refuse(ErrConflict, "As many capabilities are revoked as the node remembers. Rotate the keys, then revoke the old kid.")
+	case errors.Is(err, caps.ErrNotKept):
+		return refuse(store.ErrNotReady, "The order is in force, but could not be written to the disk: a restart would forget it. GET /readyz?verbose says what is wrong with the disk; order again when it is well.")
 	case errors.Is(err, caps.ErrClosed):
 		return store.ErrNotReady
 	}

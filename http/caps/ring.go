@@ -44,10 +44,12 @@ type key struct {
 type Ring struct {
 	vault *vault
 	now   func() time.Time
+	keep  func() error // nil: nothing outlives the process
 
 	mu      sync.RWMutex
 	keys    []key // the active one first
 	revoked map[string]int64
+	gone    map[string]int64       // kids of files that are not taken again
 	known   atomic.Pointer[memory] // replaced when a key goes
 }
 
@@ -69,7 +71,7 @@ func emptyRing(now func() time.Time) (*Ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("caps: no memory for keys: %w", err)
 	}
-	r := &Ring{vault: v, now: now, revoked: map[string]int64{}}
+	r := &Ring{vault: v, now: now, revoked: map[string]int64{}, gone: map[string]int64{}}
 	r.known.Store(newMemory())
 	return r, nil
 }
@@ -88,6 +90,10 @@ func (r *Ring) add(root []byte, origin string) (KeyInfo, error) {
 		return KeyInfo{}, err
 	}
 	k := key{info: KeyInfo{KID: r.vault.name(slot), State: "active", Created: r.now().UTC(), Origin: origin}, slot: slot}
+	if _, gone := r.gone[k.info.KID]; gone && origin == "file" {
+		r.vault.drop(slot)
+		return k.info, nil
+	}
 	for i := range r.keys {
 		if r.keys[i].info.KID == k.info.KID {
 			r.vault.drop(slot)
@@ -145,6 +151,7 @@ func (r *Ring) prune() {
 
 // forget zeroes a key and what was checked by it; mu is held.
 func (r *Ring) forget(i int) {
+	r.retire(r.keys[i].info)
 	r.vault.drop(r.keys[i].slot)
 	r.keys = slices.Delete(r.keys, i, i+1)
 	r.known.Store(newMemory())
@@ -156,7 +163,11 @@ func (r *Ring) Rotate() (KeyInfo, error) {
 	var root [keyLen]byte
 	_, _ = rand.Read(root[:]) // never fails
 	defer wipeStack()
-	return r.add(root[:], "minted")
+	k, err := r.add(root[:], "minted")
+	if err == nil {
+		err = r.changed()
+	}
+	return k, err
 }
 
 // Keys lists the keys, the active one first.
@@ -176,6 +187,13 @@ func (r *Ring) RevokeCap(capID string) error {
 	if !word(capID, maxCapID) {
 		return fmt.Errorf("%w: this is no cap id", ErrLastRefused)
 	}
+	if err := r.revokeCap(capID); err != nil {
+		return err
+	}
+	return r.changed()
+}
+
+func (r *Ring) revokeCap(capID string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.prune()
@@ -201,11 +219,11 @@ func (r *Ring) RevokeKey(kid string) (KeyInfo, error) {
 		}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if i := slices.IndexFunc(r.keys, func(k key) bool { return k.info.KID == kid }); i > 0 {
 		r.forget(i)
 	}
-	return active, nil
+	r.mu.Unlock()
+	return active, r.changed()
 }
 
 // Revoked is how many cap ids are refused.
