@@ -29,7 +29,8 @@ type lent struct{ store store.Store }
 type gateWatch struct {
 	put     func(d time.Duration) // time that the store itself took
 	get     func(d time.Duration)
-	corrupt func(ctx context.Context, a store.Address)
+	corrupt func(ctx context.Context, a store.Address, err error)
+	mend    func(ctx context.Context, a store.Address) bool // heals a damaged object; true: read it again
 }
 
 // lend opens the gate to a store; the storage actor does so when it has looked
@@ -84,10 +85,21 @@ func (g *Gate) Open(ctx context.Context, a store.Address) (store.Blob, error) {
 		return nil, err
 	}
 	b, err := s.Open(ctx, a)
+	if errors.Is(err, store.ErrCorrupt) && g.mended(ctx, a, err) { // its record is damaged
+		b, err = s.Open(ctx, a)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &watchedBlob{Blob: b, gate: g}, nil
+}
+
+// mended tells of damage, and reports whether it is healed.
+func (g *Gate) mended(ctx context.Context, a store.Address, err error) bool {
+	if g.watch.corrupt != nil {
+		g.watch.corrupt(ctx, a, err)
+	}
+	return g.watch.mend != nil && g.watch.mend(ctx, a)
 }
 
 // Delete removes an object (store.Store).
@@ -135,8 +147,10 @@ func (b *watchedBlob) WriteRange(ctx context.Context, w io.Writer, off, n int64)
 	g := b.gate
 	begun, timed := g.now(), timedWriter{dst: w, now: g.now}
 	wrote, err := b.Blob.WriteRange(ctx, &timed, off, n)
-	if errors.Is(err, store.ErrCorrupt) && g.watch.corrupt != nil {
-		g.watch.corrupt(ctx, b.Info().Address)
+	if errors.Is(err, store.ErrCorrupt) && g.mended(ctx, b.Info().Address, err) {
+		var more int64
+		more, err = b.again(ctx, &timed, off+wrote, n-wrote)
+		wrote += more
 	}
 	if err == nil && g.watch.get != nil {
 		g.watch.get(g.now().Sub(begun) - timed.waited)
@@ -169,4 +183,21 @@ func (t *timedWriter) Write(p []byte) (int, error) {
 	n, err := t.dst.Write(p)
 	t.waited += t.now().Sub(begun)
 	return n, err
+}
+
+// again goes on with the healed copy, where the damaged one had to stop.
+func (b *watchedBlob) again(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
+	s, err := b.gate.reads()
+	if err != nil {
+		return 0, err
+	}
+	fresh, err := s.Open(ctx, b.Info().Address)
+	if err != nil {
+		return 0, err
+	}
+	if err := b.Blob.Close(); err != nil {
+		return 0, errors.Join(err, fresh.Close())
+	}
+	b.Blob = fresh
+	return fresh.WriteRange(ctx, w, off, n)
 }

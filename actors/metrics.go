@@ -28,6 +28,7 @@ type Metrics struct {
 	quota     *prometheus.CounterVec
 	bytesIn   prometheus.Counter
 	bytesOut  prometheus.Counter
+	healed    prometheus.Counter
 	damage    *prometheus.CounterVec
 	gets      prometheus.Histogram
 	puts      prometheus.Histogram
@@ -78,6 +79,7 @@ func NewMetrics(reg *prometheus.Registry) *Metrics {
 		bytesIn:   prometheus.NewCounter(prometheus.CounterOpts{Name: "bytes_in_total", Help: "Bytes of request bodies."}),
 		bytesOut:  prometheus.NewCounter(prometheus.CounterOpts{Name: "bytes_out_total", Help: "Bytes of response bodies."}),
 		damage:    counter("integrity_fail_total", "Stored bytes that did not match their address.", "reason"),
+		healed:    prometheus.NewCounter(prometheus.CounterOpts{Name: "objects_healed_total", Help: "Damaged objects replaced by the bytes of a peer."}),
 		gets:      prometheus.NewHistogram(histogram("storage_get_latency_seconds", "Store's own share of a verified read.", storageBuckets)),
 		puts:      prometheus.NewHistogram(histogram("storage_put_latency_seconds", "Store's own share of a put: hashing and commit.", storageBuckets)),
 		authFail:  counter("auth_failures_total", "Requests refused because of who asked.", "reason"),
@@ -96,7 +98,9 @@ func NewMetrics(reg *prometheus.Registry) *Metrics {
 	for _, o := range []string{reloadApplied, reloadUnchanged, reloadRefused} {
 		m.reloads.WithLabelValues(o)
 	}
-	m.damage.WithLabelValues("read")
+	for _, where := range []string{"read", "scrub", "engine", "mailbox"} {
+		m.damage.WithLabelValues(where)
+	}
 	m.cut.WithLabelValues("request")
 	return m
 }
@@ -138,7 +142,7 @@ func (m *Metrics) unregister() {
 }
 
 func (m *Metrics) labelled() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.latency, m.rejected, m.quota, m.bytesIn, m.bytesOut, m.damage, m.gets, m.puts, m.cut, m.reloads, m.authFail, m.tlsFail, m.tlsDone, m.downgrade}
+	return []prometheus.Collector{m.requests, m.latency, m.rejected, m.quota, m.bytesIn, m.bytesOut, m.damage, m.healed, m.gets, m.puts, m.cut, m.reloads, m.authFail, m.tlsFail, m.tlsDone, m.downgrade}
 }
 
 func (m *Metrics) profile(n *Node) prometheus.Labels {

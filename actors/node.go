@@ -78,16 +78,19 @@ type Node struct {
 	objects store.Store
 	disk    Disk // nil: RAM only
 	care    diskCare
+	scrub   scrub
+	healer  *physician // nil without peers
 	gate    *Gate
 	mail    *mailbox.Mailbox // nil with mailbox.enabled=false
 	metrics *Metrics
 
-	ring     *caps.Ring
-	verdicts *policy.Gate
-	files    atomic.Pointer[files] // that the configuration names, as they were read last
-	denials  denials
-	keeping  sync.Mutex  // the ring is written once at a time
-	enforced atomic.Bool // amnesia, by the kernel
+	ring      *caps.Ring
+	verdicts  *policy.Gate
+	files     atomic.Pointer[files] // that the configuration names, as they were read last
+	denials   denials
+	backingUp sync.Mutex
+	keeping   sync.Mutex  // the ring is written once at a time
+	enforced  atomic.Bool // amnesia, by the kernel
 
 	shown    atomic.Pointer[json.RawMessage] // the configuration as the operator sees it
 	corrupt  atomic.Int64                    // reads that found damage
@@ -118,6 +121,7 @@ func Start(loaded config.Loaded, o Options) (*Node, error) {
 		if n.ring != nil {
 			n.ring.Close()
 		}
+		n.healer.close()
 		return nil, errors.Join(err, n.closeDisk())
 	}
 	if n.door != nil {
@@ -162,7 +166,7 @@ func newNode(loaded config.Loaded, o Options) *Node {
 		cfg: c, opt: o, log: o.Logger, started: o.Now(),
 		bus:     kernel.NewBus(kernel.BusOptions{Ring: c.Bus.Ring, History: c.Bus.History, Now: o.Now}),
 		objects: o.Objects, disk: o.Disk, metrics: o.Metrics,
-		asked: make(chan StopRequest, 1),
+		asked: make(chan StopRequest, 1), scrub: scrub{now: make(chan struct{}, 1)},
 	}
 	n.live.Store(&inForce{loaded, 1})
 	return n
@@ -185,10 +189,13 @@ func (n *Node) wire() (err error) {
 	if err := n.authorities(); err != nil {
 		return err
 	}
+	if n.healer, err = n.newPhysician(n.cfg); err != nil {
+		return err
+	}
 	n.gate = &Gate{
 		now:   n.opt.Now,
 		plane: func() kernel.Plane { return n.tree.Ledger().Plane(planeObjects) },
-		watch: gateWatch{put: n.metrics.put, get: n.metrics.get, corrupt: n.corruption},
+		watch: gateWatch{put: n.metrics.put, get: n.metrics.get, corrupt: n.corruption, mend: n.mend},
 	}
 	if n.mail, err = n.mailroom(); err != nil {
 		return err
@@ -210,6 +217,9 @@ func (n *Node) wire() (err error) {
 	}
 	if err := n.restoreMail(context.Background()); err != nil {
 		return err
+	}
+	if n.disk != nil {
+		n.resumeScrub()
 	}
 	return n.metrics.register(n)
 }
@@ -290,15 +300,8 @@ func (n *Node) admission() admit.Stats {
 }
 
 // corruption is what a read that found damage leads to, on every door.
-func (n *Node) corruption(ctx context.Context, a store.Address) {
-	n.corrupt.Add(1)
-	n.metrics.integrity("read")
-	n.bus.Publish(kernel.Event{
-		Topic: topic("store"), Kind: "IntegrityFailed", Service: actorStorage, CorrID: httpapi.CorrID(ctx),
-		Data: struct {
-			Address string `json:"address"`
-		}{a.String()},
-	})
+func (n *Node) corruption(ctx context.Context, a store.Address, err error) {
+	n.found(ctx, a, "read", err.Error())
 }
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }

@@ -25,6 +25,9 @@ func (n *Node) ports() httpapi.Ports {
 		p.Reload = n.orderReload
 	}
 	p.Policy = n.policyState
+	if n.disk != nil {
+		p.Storage = storekeeper{n}
+	}
 	if n.cfg.Chaos.Enabled {
 		p.Chaos = chaos{n}
 	}

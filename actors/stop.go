@@ -122,6 +122,7 @@ func (n *Node) closeAll(ctx context.Context) error {
 		}
 	}
 	n.ring.Close()
+	n.healer.close()
 	err = errors.Join(err, n.closeDisk(), n.endObservers())
 	n.metrics.unregister()
 	return err

@@ -52,6 +52,9 @@ func (s *storage) Start(ctx context.Context, life *kernel.Life) error {
 	}
 	if s.n.disk != nil {
 		life.Tick(diskEvery, tendDisk{})
+		if _, ok := s.n.disk.(Scrubber); ok {
+			life.Go("scrub", s.n.scrubbing)
+		}
 	}
 	return nil
 }

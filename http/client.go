@@ -34,6 +34,7 @@ type ClientOptions struct {
 	TLS    *tls.Config            // whom to trust; not nil: an Addr without a scheme is https, and OAP speaks TLS
 	Token  func() (string, error) // a capability, asked for before each request on TCP; nil: none
 	CorrID func() string          // names each call; nil: the node does
+	Stored bool                   // reads ask for what the node has itself, not for what it could fetch from its peers
 	Retry  Retry                  // zero: no retries
 	// AnswerTimeout bounds the wait for an answer to begin once a request has
 	// been sent; 0 means 30 s. The context bounds the whole call.
@@ -57,6 +58,7 @@ type Client struct {
 	token   func() (string, error)
 	corrID  func() string
 	retry   Retry
+	stored  bool
 }
 
 // NewClient returns a client. It does not connect yet. Close it when done.
@@ -68,7 +70,7 @@ func NewClient(opt ClientOptions) (*Client, error) {
 	if opt.AnswerTimeout <= 0 {
 		opt.AnswerTimeout = defaultAnswerTimeout
 	}
-	c := &Client{base: base, answer: opt.AnswerTimeout, token: opt.Token, corrID: opt.CorrID, retry: opt.Retry.withDefaults()}
+	c := &Client{base: base, answer: opt.AnswerTimeout, token: opt.Token, corrID: opt.CorrID, stored: opt.Stored, retry: opt.Retry.withDefaults()}
 	if opt.Socket != "" {
 		c.token = nil // the socket's peer credentials are the authority there
 	}

@@ -64,12 +64,19 @@ func (d *download) attempt(ctx context.Context) error {
 	if value := d.rangeHeader(); value != "" {
 		cl.header = http.Header{"Range": {value}}
 	}
+	ranged := cl.header != nil
+	if d.c.stored {
+		if cl.header == nil {
+			cl.header = http.Header{}
+		}
+		cl.header.Set("Cache-Control", onlyStored)
+	}
 	resp, err := d.c.do(ctx, cl)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if err := d.accept(resp, cl.header != nil); err != nil {
+	if err := d.accept(resp, ranged); err != nil {
 		return err
 	}
 	n, err := io.Copy(writerOf(d), resp.Body)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"time"
 
 	"micronode/http/caps"
 	"micronode/http/policy"
@@ -49,12 +50,17 @@ func (c *Client) Explain(ctx context.Context, o ExplainOrder) (policy.Decision, 
 
 // tell posts one value and is never retried.
 func (c *Client) tell(ctx context.Context, path string, o, answer any) error {
+	return c.tellPatiently(ctx, path, o, answer, 0)
+}
+
+// tellPatiently is tell for what takes longer.
+func (c *Client) tellPatiently(ctx context.Context, path string, o, answer any, patience time.Duration) error {
 	text, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
 	return c.ask(ctx, wireCall{
-		method: http.MethodPost, path: path, once: true, header: http.Header{"Content-Type": {TypeJSON}},
+		method: http.MethodPost, path: path, once: true, patience: patience, header: http.Header{"Content-Type": {TypeJSON}},
 		body: func() (io.ReadCloser, int64, error) {
 			return io.NopCloser(bytes.NewReader(text)), int64(len(text)), nil
 		},

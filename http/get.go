@@ -15,6 +15,7 @@ func (s *server) get(ctx context.Context, w *reply, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	ctx = storedOnly(ctx, r.Header)
 	blob, err := s.ports.Objects.Open(ctx, a)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type Ports struct {
 	Reload   func(context.Context, Order) (Done, error) // nil: its route does not exist
 	Mailbox  Mailbox                                    // the zero value: the mailbox is off and its routes do not exist
 	Chaos    Chaos                                      // nil: chaos is off and its routes do not exist
+	Storage  Storage                                    // nil: nothing is kept and its routes do not exist
 	Policy   func() PolicyState                         // nil: its routes do not exist
 	Metrics  http.Handler
 	Observe  Observer
@@ -171,8 +172,8 @@ type Exchange struct {
 
 // AuditRecord is one call that asks for a change of the node (contract §4).
 type AuditRecord struct {
-	Action  string // restart | drain | shutdown | reload | chaos_kill | chaos_hang | cap_mint | cap_revoke | keys_rotate
-	Target  string // cap id or kid, or empty
+	Action  string // restart | drain | shutdown | reload | chaos_kill | chaos_hang | cap_mint | cap_revoke | keys_rotate | scrub | repair | backup
+	Target  string // cap id, kid, address or directory, or empty
 	Policy  string // ids of the policies that permitted it; empty on the operator socket
 	Actor   string // uid:1000, cap:<cap id>, cert:<subject>
 	Service string // the actor it aims at, or empty

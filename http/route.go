@@ -88,7 +88,7 @@ func (s *server) routes() []*route {
 	if s.ports.Tail != nil {
 		all = append(all, one("/api/v1/bus/tail", http.MethodGet, classTail, streaming, s.busTail))
 	}
-	return slices.Concat(all, s.mailboxRoutes(), s.orders(), s.authRoutes())
+	return slices.Concat(all, s.mailboxRoutes(), s.orders(), s.authRoutes(), s.storageRoutes())
 }
 
 // mailboxRoutes are those of contract §3; none while the mailbox is off.

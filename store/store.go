@@ -22,6 +22,7 @@ type PutOptions struct {
 	MaxSize int64         // when > 0: a longer body is ErrTooLarge
 	Expect  *Address      // when not nil: any other content is ErrMismatch
 	TTL     time.Duration // 0: keep until deleted
+	Heal    bool          // only replace a damaged copy, whose life stays as it is; ErrNotFound when there is none to replace or keep
 }
 
 // Store keeps immutable objects by address. All methods may be called concurrently.

@@ -73,6 +73,9 @@ func (s *Store) link(u *upload, fresh *object) (rival *object, err error) {
 		if rival != nil || linked {
 			return rival, nil
 		}
+		if u.gone {
+			return nil, fmt.Errorf("nothing to heal: %w", store.ErrNotFound)
+		}
 		if !s.reclaim() {
 			return nil, fmt.Errorf("no room for %d bytes: %w", fresh.size(), store.ErrFull)
 		}
@@ -93,8 +96,14 @@ func (s *Store) linkLocked(u *upload, fresh *object, now time.Time) (expired, ri
 	old := s.index.get(&fresh.addr)
 	if old != nil && !old.expiredAt(now) {
 		old.pins.Add(1) // the index's own pin is there as long as mu is held
-		s.expiry.extend(old, fresh.expires.Load())
+		if !u.opt.Heal {
+			s.expiry.extend(old, fresh.expires.Load())
+		}
 		return nil, old, false
+	}
+	if u.opt.Heal {
+		u.gone = true
+		return nil, nil, false
 	}
 	need := fresh.charge - u.charged
 	switch {

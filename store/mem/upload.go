@@ -22,6 +22,7 @@ type upload struct {
 	groups  [][]byte
 	reading []byte // the buffer being filled
 	charged int64
+	gone    bool // there was nothing to heal
 	hash    store.TreeHasher
 	only    [1][]byte // room for groups while there is one
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -23,28 +22,16 @@ import (
 const (
 	backupData     = "data"          // a directory that a node can be started on
 	backupList     = "addresses.txt" // one object a line: address, size
-	backupManifest = "backup.json"   // Manifest; written last, so a backup without one is not whole
+	backupManifest = "backup.json"   // store.Manifest; written last, so a backup without one is not whole
 )
 
 // ErrBackup says that a backup cannot be made, or is not what its manifest says.
 var ErrBackup = errors.New("store: backup")
 
-// Manifest is what a backup says about itself.
-type Manifest struct {
-	Format   int           `json:"format"`
-	Created  time.Time     `json:"created"`
-	Objects  int64         `json:"objects"`
-	Bytes    int64         `json:"bytes"` // of payload
-	Messages int           `json:"messages"`
-	Keys     int           `json:"keys"`              // in the dedup window
-	List     store.Address `json:"list"`              // of addresses.txt
-	Damaged  int           `json:"damaged,omitempty"` // objects that could not be read when it was made; they are not in the list
-}
-
 // Backup writes a copy of the store, as of one moment, into a directory that must not be there yet, and reads it back whole
 // before it calls it a backup. Files of the same file system are linked, not copied: keep backups on another disk. progress
 // hears of every object that was read back; may be nil.
-func (s *Store) Backup(ctx context.Context, dir string, progress func(bytes int64)) (m Manifest, err error) {
+func (s *Store) Backup(ctx context.Context, dir string, progress func(bytes int64)) (m store.Manifest, err error) {
 	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 		return m, fmt.Errorf("%w: %s is there already, and nothing is overwritten", ErrBackup, dir)
 	}
@@ -77,8 +64,8 @@ func (s *Store) Backup(ctx context.Context, dir string, progress func(bytes int6
 }
 
 // describe reads a copy whole, and writes its list and manifest.
-func (s *Store) describe(ctx context.Context, dir string, progress func(int64)) (m Manifest, err error) {
-	m = Manifest{Format: Format, Created: s.opt.Now().UTC()}
+func (s *Store) describe(ctx context.Context, dir string, progress func(int64)) (m store.Manifest, err error) {
+	m = store.Manifest{Format: Format, Created: s.opt.Now().UTC()}
 	var list bytes.Buffer
 	err = s.Inspect(ctx, store.Address{}, func(f store.Finding) bool {
 		if f.Err != nil {
@@ -139,7 +126,7 @@ func syncDirs(dirs ...string) error {
 
 // Verify reads a backup whole and holds it against its manifest. It writes nothing. Errors: ErrBackup with the first thing
 // that does not agree, and how many there are.
-func Verify(ctx context.Context, dir string, progress func(bytes int64)) (m Manifest, err error) {
+func Verify(ctx context.Context, dir string, progress func(bytes int64)) (m store.Manifest, err error) {
 	m, want, err := readManifest(dir)
 	if err != nil {
 		return m, err
@@ -195,7 +182,13 @@ func Verify(ctx context.Context, dir string, progress func(bytes int64)) (m Mani
 	return m, nil
 }
 
-func readManifest(dir string) (m Manifest, want map[store.Address]int64, err error) {
+// About reads what a backup says about itself. Errors: ErrBackup.
+func About(dir string) (store.Manifest, error) {
+	m, _, err := readManifest(dir)
+	return m, err
+}
+
+func readManifest(dir string) (m store.Manifest, want map[store.Address]int64, err error) {
 	text, err := os.ReadFile(filepath.Join(dir, backupManifest))
 	if err != nil {
 		return m, nil, fmt.Errorf("%w: no manifest, so it was never finished, or this is none: %w", ErrBackup, err)
@@ -228,7 +221,7 @@ func readManifest(dir string) (m Manifest, want map[store.Address]int64, err err
 
 // Restore verifies a backup and copies it to where a node will be started. The directory must not be there, or be empty.
 // What is under way is to.partial, renamed when all of it is synced, so an interrupted restore leaves nothing that starts.
-func Restore(ctx context.Context, dir, to string, progress func(bytes int64)) (m Manifest, err error) {
+func Restore(ctx context.Context, dir, to string, progress func(bytes int64)) (m store.Manifest, err error) {
 	if err := Vacant(to); err != nil {
 		return m, err
 	}

@@ -15,6 +15,10 @@ const (
 	opsQueued  = 4096
 	groupOps   = 1024
 	groupBytes = 4 << 20
+	// What was written moves from the log into tables when nothing has come for flushIdle, and after flushLatest at the
+	// latest: a table says which of its blocks is damaged, a log can only say that it is.
+	flushIdle   = time.Second
+	flushLatest = 5 * time.Second
 )
 
 // op is one change that waits for its commit.
@@ -84,12 +88,21 @@ func (s *Store) do(o *op) error {
 func (s *Store) commit() {
 	defer close(s.done)
 	var held *op
+	var dirty time.Time // since when there is something in the log; zero: nothing
+	idle := time.NewTimer(flushIdle)
+	defer idle.Stop()
 	for {
 		first := held
 		held = nil
 		if first == nil {
 			select {
 			case first = <-s.ops:
+			case <-idle.C:
+				if !dirty.IsZero() {
+					s.cur.Load().flush()
+					dirty = time.Time{}
+				}
+				continue
 			case <-s.quit:
 				select {
 				case first = <-s.ops:
@@ -99,6 +112,14 @@ func (s *Store) commit() {
 			}
 		}
 		held = s.group(first)
+		idle.Reset(flushIdle)
+		switch now := time.Now(); {
+		case dirty.IsZero():
+			dirty = now
+		case now.Sub(dirty) >= flushLatest:
+			s.cur.Load().flush()
+			dirty = time.Time{}
+		}
 	}
 }
 

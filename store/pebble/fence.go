@@ -21,7 +21,7 @@ const fencedPause = 2 * time.Millisecond
 type fence struct {
 	vfs.FS
 	down    atomic.Bool
-	stats   *Work
+	stats   *work
 	private bool        // new files get mode 0600
 	fail    func(error) // latches
 }
@@ -57,8 +57,8 @@ func (nowhere) SyncTo(int64) (bool, error) { return true, nil }
 // Preallocate implements vfs.File.
 func (nowhere) Preallocate(_, _ int64) error { return nil }
 
-// Work counts what a store has asked of its file system.
-type Work struct {
+// work counts what a store has asked of its file system.
+type work struct {
 	Syncs   atomic.Int64 // fsync, fdatasync and directory syncs
 	Written atomic.Int64 // bytes
 }

@@ -28,15 +28,16 @@ const (
 
 // handle is the directory opened once.
 type handle struct {
-	db     *pebble.DB
-	fence  *fence
-	refs   atomic.Int64 // readers inside, and one while it is current
-	closed chan struct{}
-	once   sync.Once
-	sick   atomic.Pointer[error]
-	fell   func(error) // told once, of the first failure
-	rot    func(error) // told of damage that a read or a compaction has met
-	space  func()      // told when the disk was found full
+	db       *pebble.DB
+	fence    *fence
+	readOnly bool
+	refs     atomic.Int64 // readers inside, and one while it is current
+	closed   chan struct{}
+	once     sync.Once
+	sick     atomic.Pointer[error]
+	fell     func(error) // told once, of the first failure
+	rot      func(error) // told of damage that a read or a compaction has met
+	space    func()      // told when the disk was found full
 }
 
 // latch makes the first failure final for this handle.
@@ -93,9 +94,22 @@ func (h *handle) apply(b *pebble.Batch, sync *pebble.WriteOptions) (err error) {
 	return nil
 }
 
+// flush has the engine move its log into tables, behind the scenes.
+func (h *handle) flush() {
+	defer func() {
+		if v := recover(); v != nil {
+			h.latch(fmt.Errorf("the engine gave up: %v", v))
+		}
+	}()
+	if h.failed() == nil {
+		_, _ = h.db.AsyncFlush() // what goes wrong is told to background
+	}
+}
+
 // close waits for readers and background work, but not for ever: a failed engine may never end. The fence holds it off
 // the disk then.
 func (h *handle) close(within time.Duration) error {
+	readOnly := h.readOnly
 	h.leave()
 	patience := time.NewTimer(within)
 	defer patience.Stop()
@@ -112,6 +126,9 @@ func (h *handle) close(within time.Duration) error {
 				done <- fmt.Errorf("the engine gave up: %v", v)
 			}
 		}()
+		if h.failed() == nil && !readOnly {
+			_ = h.db.Flush() // nothing depends on it: the next start would replay the log
+		}
 		done <- h.db.Close()
 	}()
 	select {

@@ -227,6 +227,8 @@ func (u *upload) commit(a store.Address, m *meta, old found, good bool) (info st
 			now = nil
 		case err != nil:
 			return err
+		case now.expiredAt(t.now) && u.opt.Heal:
+			return fmt.Errorf("nothing to heal: %w", store.ErrNotFound)
 		case now.expiredAt(t.now): // as if it were not there, but for its room
 			return u.replace(t, a, m, now, &info, &created)
 		case !old.there || old.id() != now.id:
@@ -234,16 +236,23 @@ func (u *upload) commit(a store.Address, m *meta, old found, good bool) (info st
 		}
 		switch {
 		case now != nil && good:
-			info = t.extend(a, now, m.expires).info(a)
+			if !u.opt.Heal {
+				now = t.extend(a, now, m.expires)
+			}
+			info = now.info(a)
 			return nil
 		case now != nil:
-			m.expires = later(now.expires, m.expires)
+			if m.expires = later(now.expires, m.expires); u.opt.Heal {
+				m.expires = now.expires
+			}
 			return u.replace(t, a, m, now, &info, &created)
 		case old.there && old.meta == nil: // a record that cannot be read: it counted as much as this one
 			t.sums.objects--
 			t.sums.bytes -= m.charge()
 			u.s.budget.Give(m.charge())
 			return u.create(t, a, m, &info, &created)
+		case u.opt.Heal:
+			return fmt.Errorf("nothing to heal: %w", store.ErrNotFound)
 		default:
 			return u.create(t, a, m, &info, &created)
 		}

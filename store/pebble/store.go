@@ -57,7 +57,7 @@ type Store struct {
 	opt    Options
 	fs     vfs.FS
 	lock   io.Closer
-	work   Work
+	work   work
 	budget *mbox.Budget // of MaxBytes
 	pins   [pinShards]pins
 	ops    chan *op
@@ -204,8 +204,8 @@ func (s *Store) attach() error {
 
 func (s *Store) openHandle() (h *handle, sums totals, err error) {
 	h = &handle{
-		fence:  &fence{FS: sharedLock{s.fs}, stats: &s.work, private: s.opt.FS == nil},
-		closed: make(chan struct{}), rot: s.rotten, space: func() { s.full.Store(true) },
+		fence:    &fence{FS: sharedLock{s.fs}, stats: &s.work, private: s.opt.FS == nil},
+		readOnly: s.opt.ReadOnly, closed: make(chan struct{}), rot: s.rotten, space: func() { s.full.Store(true) },
 	}
 	h.fell = func(err error) {
 		if isFull(err) {
@@ -390,8 +390,8 @@ func (s *Store) Reopen(ctx context.Context) error {
 	return s.attach()
 }
 
-// Work counts syncs and bytes written since Open.
-func (s *Store) Work() *Work { return &s.work }
+// Counts are the syncs and the bytes written since Open.
+func (s *Store) Counts() (syncs, written int64) { return s.work.Syncs.Load(), s.work.Written.Load() }
 
 // rotten tells each distinct error once.
 func (s *Store) rotten(err error) {

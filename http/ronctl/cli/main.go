@@ -104,11 +104,12 @@ func (a *app) root() *cobra.Command {
 	flags.VarP(&a.output, "output", "o", "table or json")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.MarkPersistentFlagFilename("socket", "sock")
-	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "bytes", Title: "Objects:"}, &cobra.Group{ID: "mail", Title: "Messages:"}, &cobra.Group{ID: "who", Title: "Who may:"}, &cobra.Group{ID: "order", Title: "Orders:"})
+	root.AddGroup(&cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "bytes", Title: "Objects:"}, &cobra.Group{ID: "mail", Title: "Messages:"}, &cobra.Group{ID: "who", Title: "Who may:"}, &cobra.Group{ID: "disk", Title: "What is kept:"}, &cobra.Group{ID: "order", Title: "Orders:"})
 	group(root, "look", a.status(), a.ready(), a.tail(), a.version())
 	group(root, "bytes", a.put(), a.get(), a.verify(), a.ls(), a.rm())
 	group(root, "mail", a.mbox())
 	group(root, "who", a.caps(), a.keys(), a.policy())
+	group(root, "disk", a.scrub(), a.repair(), a.backup(), a.restore())
 	group(root, "order", a.reload(), a.restart(), a.chaos(), a.drain(), a.stop())
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil && completion != root {
