@@ -28,6 +28,7 @@ type Disk interface {
 	Look() store.Space
 	Note(name string) ([]byte, error) // store.ErrNotFound
 	SetNote(name string, value []byte) error
+	OnRot(func(error))
 	Close() error
 }
 
@@ -41,6 +42,7 @@ const (
 	causeFull     = "disk_full"
 	causeFullMail = "disk_full_mail"
 	causeMail     = "mailbox_damage"
+	causeRot      = "disk_damage" // until a scrub finds nothing
 )
 
 // restoreMail fills the mailbox with what the disk holds. What cannot be read stays
@@ -86,8 +88,12 @@ func (n *Node) damaged(what string, err error) {
 	}{what, err.Error()}})
 }
 
-// Rotten is for the owner's Disk: damage that it has met by itself, without a reader.
-func (n *Node) Rotten(err error) { n.damaged("engine", err) }
+// rotten tells of damage that the disk has met by itself, without a reader, and
+// keeps telling until a scrub has found everything whole.
+func (n *Node) rotten(err error) {
+	n.damaged("engine", err)
+	n.tree.Ledger().Raise(kernel.Cause{Name: causeRot, Effect: kernel.Warn, Detail: err.Error() + "; see what is damaged with ronctl scrub --wait, and put it again or repair it from peers"})
+}
 
 // diskCare is what the storage actor remembers of a failed disk over its own
 // restarts.

@@ -119,7 +119,7 @@ func TestGateMeasuresTheStore(t *testing.T) {
 	g := &Gate{plane: func() kernel.Plane { return kernel.Open }, now: func() time.Time { return clock }, watch: gateWatch{
 		put:     func(d time.Duration) { puts = append(puts, d) },
 		get:     func(d time.Duration) { gets = append(gets, d) },
-		corrupt: func(_ context.Context, a store.Address) { corrupt = append(corrupt, a) },
+		corrupt: func(_ context.Context, a store.Address, _ error) { corrupt = append(corrupt, a) },
 	}}
 	s := mem.New(mem.Options{})
 	g.lend(busy{s, &clock})

@@ -220,6 +220,7 @@ func (n *Node) wire() (err error) {
 	}
 	if n.disk != nil {
 		n.resumeScrub()
+		n.disk.OnRot(n.rotten)
 	}
 	return n.metrics.register(n)
 }

@@ -154,6 +154,9 @@ func (n *Node) walk(ctx context.Context) error {
 	}
 	n.scrub.change(func(s *scrubState) { s.Running, s.After, s.Finished = false, store.Address{}, n.opt.Now() })
 	done := n.scrub.look()
+	if done.Damaged == done.Healed {
+		n.tree.Ledger().Clear(causeRot)
+	}
 	n.bus.Publish(kernel.Event{Topic: topic("store"), Kind: "ScrubFinished", Service: actorStorage, Data: scrubData{
 		Objects: done.Objects, Bytes: done.Bytes, Damaged: done.Damaged, Healed: done.Healed, TookMS: done.Finished.Sub(done.Started).Milliseconds(),
 	}})

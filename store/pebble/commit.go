@@ -191,6 +191,9 @@ func (s *Store) seal(t *tx, lazy bool) error {
 		return nil
 	}
 	t.sums.commit++
+	s.sums.Lock()
+	t.sums.acked = s.acked
+	s.sums.Unlock()
 	_ = t.b.Set(keyTotals, t.sums.encode(), nil) // a batch in memory cannot fail
 	mode := pebble.Sync
 	if lazy {
@@ -201,10 +204,10 @@ func (s *Store) seal(t *tx, lazy bool) error {
 	}
 	_ = t.b.Close()
 	s.sums.Lock()
-	if lazy { // not promised: a reopened store may lack it
-		t.sums.commit = s.live.commit
-	}
 	s.live = t.sums
+	if !lazy { // what is lazy is not promised: a reopened store may lack it
+		s.acked = t.sums.commit
+	}
 	s.sums.Unlock()
 	return nil
 }

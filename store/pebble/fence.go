@@ -97,7 +97,22 @@ func (f *fence) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err != nil && ofLog(name) {
 		return f.logFailed(err)
 	}
+	if err == nil && ofManifest(f.FS, name) {
+		file, err = f.mirror(name, file, c)
+	}
 	return f.wrap(name, file, err)
+}
+
+// mirror opens the second copy of a manifest.
+func (f *fence) mirror(name string, file vfs.File, c vfs.DiskWriteCategory) (vfs.File, error) {
+	second, err := f.FS.Create(name+mirrorSuffix, c)
+	if err == nil && f.private && second.Fd() != vfs.InvalidFd {
+		err = chmod(second.Fd())
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return mirrored{file, second}, nil
 }
 
 // OpenReadWrite implements vfs.FS.
@@ -145,6 +160,11 @@ func (f *fence) Link(old, name string) error {
 func (f *fence) Remove(name string) error {
 	if err := f.pass(); err != nil {
 		return err
+	}
+	if ofManifest(f.FS, name) {
+		if err := f.FS.Remove(name + mirrorSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	return f.FS.Remove(name)
 }

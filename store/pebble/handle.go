@@ -24,6 +24,9 @@ const (
 	defaultCache   = 32 << 20
 	maxTableFiles  = 512
 	referenceDepth = 10
+	engineFormat   = pebble.FormatValueSeparation
+	blockSize      = 1 << 10
+	indexBlockSize = 4 << 10
 )
 
 // handle is the directory opened once.
@@ -173,7 +176,7 @@ func chmod(fd uintptr) error { return unix.Fchmod(int(fd), 0o600) }
 // engine is how the directory is opened.
 func (h *handle) engine(cacheBytes int64, readOnly bool) *pebble.Options {
 	o := &pebble.Options{
-		FS: h.fence, Logger: h, ReadOnly: readOnly, FormatMajorVersion: pebble.FormatValueSeparation,
+		FS: h.fence, Logger: h, ReadOnly: readOnly, FormatMajorVersion: engineFormat,
 		CacheSize: cacheBytes, MemTableSize: memTable, MemTableStopWritesThreshold: 4, MaxOpenFiles: maxTableFiles,
 		L0CompactionThreshold: 4, L0StopWritesThreshold: 24, BytesPerSync: 1 << 20,
 		EventListener: &pebble.EventListener{
@@ -181,7 +184,8 @@ func (h *handle) engine(cacheBytes int64, readOnly bool) *pebble.Options {
 			DataCorruption:  func(i pebble.DataCorruptionInfo) { h.rot(i.Details) },
 		},
 	}
-	for i := range o.Levels {
+	for i := range o.Levels { // small blocks: a damaged one takes few objects with it
+		o.Levels[i].BlockSize, o.Levels[i].IndexBlockSize = blockSize, indexBlockSize
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].FilterType = pebble.TableFilter

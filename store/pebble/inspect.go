@@ -48,12 +48,21 @@ func (s *Store) Inspect(ctx context.Context, after store.Address, f func(store.F
 }
 
 // records returns the next addresses.
-func (s *Store) records(ctx context.Context, after store.Address) (page []store.Address, err error) {
+func (s *Store) records(ctx context.Context, after store.Address) ([]store.Address, error) {
+	h, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	defer h.leave()
+	return h.records(ctx, after)
+}
+
+func (h *handle) records(ctx context.Context, after store.Address) (page []store.Address, err error) {
 	from := objectKey(after)
 	if after != (store.Address{}) {
 		from = append(from, 0)
 	}
-	err = s.scan(ctx, from, []byte{prefixObject + 1}, func(k, _ []byte) bool {
+	err = h.scan(ctx, from, []byte{prefixObject + 1}, func(k, _ []byte) bool {
 		if len(k) == 33 {
 			page = append(page, store.Address(k[1:]))
 		}
@@ -62,20 +71,30 @@ func (s *Store) records(ctx context.Context, after store.Address) (page []store.
 	return page, err
 }
 
-// behind looks for the first place after a part of the index that cannot be read.
 func (s *Store) behind(ctx context.Context, after store.Address) (store.Address, bool) {
+	h, err := s.reader()
+	if err != nil {
+		return after, false
+	}
+	defer h.leave()
+	return behind(ctx, h, after)
+}
+
+// behind looks for the first place after a part of the index that cannot be read.
+func behind(ctx context.Context, h *handle, after store.Address) (store.Address, bool) {
 	at := binary.BigEndian.Uint64(after[:])
-	for step := uint64(1) << 40; ; step *= 2 {
+	for step := uint64(1) << 40; step != 0; step *= 2 {
 		next := at + step
-		if next < at || step == 0 {
-			return after, false
+		if next < at {
+			break
 		}
 		var a store.Address
 		binary.BigEndian.PutUint64(a[:], next)
-		if _, err := s.records(ctx, a); !errors.Is(err, store.ErrCorrupt) {
-			return a, err == nil
+		if page, err := h.records(ctx, a); !errors.Is(err, store.ErrCorrupt) || len(page) > 0 {
+			return a, err == nil || len(page) > 0
 		}
 	}
+	return after, false
 }
 
 func (s *Store) inspectOne(ctx context.Context, a store.Address) (f store.Finding, gone bool) {

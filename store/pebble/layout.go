@@ -39,7 +39,7 @@ const (
 
 var (
 	keyFormat = []byte("sformat") // JSON: formatRecord
-	keyTotals = []byte("stotals") // objects u64, bytes u64, commit u64
+	keyTotals = []byte("stotals") // totals
 )
 
 // blobID names the payload of one upload. It is never used again, so a damaged record can not lead to another's payload.
@@ -149,18 +149,23 @@ type totals struct {
 	objects int64
 	bytes   int64  // charged for objects
 	commit  uint64 // number of the latest commit
+	acked   uint64 // of the latest one that was known to be synced when this was written
 }
 
 func (t *totals) encode() []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 24+checkLen+len(keyTotals)), uint64(t.objects))
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 32+checkLen+len(keyTotals)), uint64(t.objects))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.bytes))
-	return seal(binary.BigEndian.AppendUint64(b, t.commit), keyTotals)
+	b = binary.BigEndian.AppendUint64(b, t.commit)
+	return seal(binary.BigEndian.AppendUint64(b, t.acked), keyTotals)
 }
 
 func decodeTotals(b []byte) (totals, error) {
 	r, ok := unseal(b, keyTotals)
-	if !ok || len(r) != 24 {
+	if !ok || len(r) != 32 {
 		return totals{}, fmt.Errorf("the store's sums: %w", store.ErrCorrupt)
 	}
-	return totals{int64(binary.BigEndian.Uint64(r)), int64(binary.BigEndian.Uint64(r[8:])), binary.BigEndian.Uint64(r[16:])}, nil
+	return totals{
+		objects: int64(binary.BigEndian.Uint64(r)), bytes: int64(binary.BigEndian.Uint64(r[8:])),
+		commit: binary.BigEndian.Uint64(r[16:]), acked: binary.BigEndian.Uint64(r[24:]),
+	}, nil
 }

@@ -34,7 +34,7 @@ func (h *handle) look(key []byte, f func([]byte)) (err error) {
 		return readError(err)
 	}
 	f(v)
-	return closer.Close()
+	return readError(closer.Close()) // a value kept apart is found damaged here
 }
 
 // readError sorts what a read can meet into what a reader can do about it.

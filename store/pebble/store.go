@@ -48,8 +48,6 @@ type Options struct {
 	FS         vfs.FS           // nil: the operating system's
 	CacheBytes int64            // of tables in RAM; 0: 32 MiB
 	ReadOnly   bool             // for looking at a backup: nothing is written, not even a lock
-	// Rot is told of damage that the engine met, at most once for each distinct error text, from any goroutine. May be nil.
-	Rot func(error)
 }
 
 // Store is the durable tier. It is a store.Store, Lister, Meter, Sweeper and Flipper. Make it with Open.
@@ -67,12 +65,15 @@ type Store struct {
 	full   atomic.Bool   // the disk leaves no reserve
 	fallen chan struct{} // one token: the handle has failed
 
-	sums    sync.Mutex // guards all that follows
-	live    totals     // as of the latest commit
-	closed  bool
-	lost    error // ErrLost: final
-	rotSeen map[string]struct{}
-	leftBy  int // handles that did not close
+	sums      sync.Mutex // guards all that follows
+	live      totals     // as of the latest commit
+	acked     uint64     // number of the latest commit that was synced
+	closed    bool
+	lost      error // ErrLost: final
+	rotSeen   map[string]struct{}
+	rot       func(error) // nil: rotBefore keeps it
+	rotBefore []error
+	leftBy    int // handles that did not close
 }
 
 var (
@@ -179,8 +180,8 @@ func (s *Store) attach() error {
 		return err
 	}
 	s.sums.Lock()
-	if sums.commit < s.live.commit {
-		s.lost = fmt.Errorf("%w: the last commit found is %d, %d had been acknowledged", ErrLost, sums.commit, s.live.commit)
+	if sums.commit < s.acked {
+		s.lost = fmt.Errorf("%w: the last commit found is %d, %d had been acknowledged", ErrLost, sums.commit, s.acked)
 		err = s.lost
 	}
 	if err == nil {
@@ -226,7 +227,7 @@ func (s *Store) openHandle() (h *handle, sums totals, err error) {
 			h.fence.shut()
 		}
 	}()
-	if h.db, err = pebble.Open(s.opt.Dir, h.engine(s.opt.CacheBytes, s.opt.ReadOnly)); err != nil {
+	if err = s.openEngine(h); err != nil {
 		return h, sums, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
 	sums, err = s.inspect(h)
@@ -237,6 +238,28 @@ func (s *Store) openHandle() (h *handle, sums totals, err error) {
 		err = errors.Join(err, h.close(closeWithin))
 	}
 	return h, sums, err
+}
+
+// openEngine opens the engine, after mending what can be mended.
+func (s *Store) openEngine(h *handle) error {
+	if err := s.marked(); err != nil {
+		return err
+	}
+	logs, paths, err := s.readLogs()
+	if err != nil && !s.opt.ReadOnly {
+		return err
+	}
+	if !s.opt.ReadOnly && proven(logs) { // the engine would drop what is behind the damage, and say nothing
+		return s.openWithoutLogs(h, logs, paths)
+	}
+	h.db, err = pebble.Open(s.opt.Dir, h.engine(s.opt.CacheBytes, s.opt.ReadOnly))
+	for try := 0; err != nil && try < salvageTries && h.failed() == nil && s.salvage(err); try++ {
+		h.db, err = pebble.Open(s.opt.Dir, h.engine(s.opt.CacheBytes, s.opt.ReadOnly))
+	}
+	if err != nil && h.failed() == nil && !s.opt.ReadOnly && damagedLog(err) {
+		return s.openWithoutLogs(h, logs, paths)
+	}
+	return err
 }
 
 // sharedLock leaves locking to the Store, which holds the directory over all handles.
@@ -255,37 +278,56 @@ type formatRecord struct {
 	Created time.Time `json:"created"`
 }
 
-// inspect looks at a directory just opened: its format, its sums, and what an interrupted run has left.
+// inspect looks at a directory just opened: its format, its sums, and what an interrupted run has left. Of damage there is
+// told, and it goes on with what can be read.
 func (s *Store) inspect(h *handle) (totals, error) {
-	var f formatRecord
-	b, err := h.get(keyFormat)
+	f, err := s.format(h)
 	switch {
 	case errors.Is(err, store.ErrNotFound) && !s.opt.ReadOnly:
 		return totals{}, s.found(h)
 	case err != nil:
 		return totals{}, fmt.Errorf("%w: %s: its format: %w", ErrOpen, s.opt.Dir, err)
-	}
-	if err := json.Unmarshal(b, &f); err != nil {
-		return totals{}, fmt.Errorf("%w: %s: its format: %w", ErrOpen, s.opt.Dir, err)
-	}
-	if f.Format > Format {
+	case f.Format > Format:
 		return totals{}, fmt.Errorf("%w: %s has format %d, this one knows up to %d; run the version that wrote it, or restore a backup of before the upgrade",
 			ErrNewer, s.opt.Dir, f.Format, Format)
 	}
-	if err := s.migrate(h, f); err != nil {
+	if f, err = s.migrate(h, f); err != nil {
 		return totals{}, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
-	if b, err = h.get(keyTotals); err != nil {
-		return totals{}, fmt.Errorf("%w: %s: its sums: %w", ErrOpen, s.opt.Dir, err)
+	if err := s.keepFormat(f); err != nil {
+		return totals{}, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
-	sums, err := decodeTotals(b)
+	sums, err := s.totals(h)
 	if err != nil {
+		return sums, fmt.Errorf("%w: %s: its sums: %w", ErrOpen, s.opt.Dir, err)
+	}
+	if s.opt.ReadOnly {
+		return sums, nil
+	}
+	if err := s.clean(h); errors.Is(err, store.ErrCorrupt) {
+		s.rotten(fmt.Errorf("the list of what is to be deleted: %w", err))
+	} else if err != nil {
 		return sums, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
-	if !s.opt.ReadOnly {
-		err = s.clean(h)
+	return sums, nil
+}
+
+// totals reads the sums, or counts anew where they are damaged.
+func (s *Store) totals(h *handle) (totals, error) {
+	b, err := h.get(keyTotals)
+	var t totals
+	if err == nil {
+		t, err = decodeTotals(b)
 	}
-	return sums, err
+	if !errors.Is(err, store.ErrCorrupt) {
+		return t, err
+	}
+	s.rotten(fmt.Errorf("the sums of objects and bytes, which are counted anew: %w", err))
+	t, err = s.count(h)
+	s.sums.Lock()
+	t.commit = s.acked // unknown: what this process had acknowledged is all that can be asked for
+	s.sums.Unlock()
+	return t, err
 }
 
 // found writes the first record of a new directory.
@@ -296,9 +338,13 @@ func (s *Store) found(h *handle) error {
 			return errors.Join(fmt.Errorf("%w: %s holds data that is not this program's", ErrOpen, s.opt.Dir), err)
 		}
 	}
-	record, err := json.Marshal(formatRecord{Format: Format, Created: s.opt.Now().UTC()})
+	f := formatRecord{Format: Format, Created: s.opt.Now().UTC()}
+	record, err := json.Marshal(f)
 	if err != nil {
 		return err
+	}
+	if err := s.keepFormat(f); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
 	b := h.db.NewBatch()
 	_ = b.Set(keyFormat, record, nil) // a batch in memory cannot fail
@@ -312,28 +358,28 @@ func (s *Store) found(h *handle) error {
 // migrations lead from format i+1 to i+2. Each writes into one batch, which also raises the format.
 var migrations []func(h *handle, b *pebble.Batch) error
 
-func (s *Store) migrate(h *handle, f formatRecord) error {
+func (s *Store) migrate(h *handle, f formatRecord) (formatRecord, error) {
 	for ; f.Format < Format; f.Format++ {
 		if s.opt.ReadOnly {
-			return fmt.Errorf("it has the older format %d; start a node on it once to bring it to %d", f.Format, Format)
+			return f, fmt.Errorf("it has the older format %d; start a node on it once to bring it to %d", f.Format, Format)
 		}
 		if f.Format < 1 || f.Format > len(migrations) {
-			return fmt.Errorf("there is no way from format %d to %d", f.Format, f.Format+1)
+			return f, fmt.Errorf("there is no way from format %d to %d", f.Format, f.Format+1)
 		}
 		b := h.db.NewBatch()
 		if err := migrations[f.Format-1](h, b); err != nil {
-			return fmt.Errorf("from format %d: %w", f.Format, err)
+			return f, fmt.Errorf("from format %d: %w", f.Format, err)
 		}
 		record, err := json.Marshal(formatRecord{Format: f.Format + 1, Created: f.Created})
 		if err != nil {
-			return err
+			return f, err
 		}
 		_ = b.Set(keyFormat, record, nil)
 		if err := h.apply(b, pebble.Sync); err != nil {
-			return fmt.Errorf("from format %d: %w", f.Format, err)
+			return f, fmt.Errorf("from format %d: %w", f.Format, err)
 		}
 	}
-	return nil
+	return f, nil
 }
 
 // Close ends the committer after what it was given, and closes the directory. Reads and writes are ErrNotReady from then on.
@@ -393,21 +439,37 @@ func (s *Store) Reopen(ctx context.Context) error {
 // Counts are the syncs and the bytes written since Open.
 func (s *Store) Counts() (syncs, written int64) { return s.work.Syncs.Load(), s.work.Written.Load() }
 
+// maxRot bounds the distinct kinds of damage that are told.
+const maxRot = 64
+
+// OnRot has f told of damage that the engine meets by itself, each distinct error once, from any goroutine; what was met
+// before the call is told at once.
+func (s *Store) OnRot(f func(error)) {
+	s.sums.Lock()
+	s.rot = f
+	before := s.rotBefore
+	s.rotBefore = nil
+	s.sums.Unlock()
+	for _, err := range before {
+		f(err)
+	}
+}
+
 // rotten tells each distinct error once.
 func (s *Store) rotten(err error) {
-	if s.opt.Rot == nil {
-		return
-	}
-	const most = 64
 	s.sums.Lock()
 	_, seen := s.rotSeen[err.Error()]
-	if !seen && len(s.rotSeen) < most {
+	tell := !seen && len(s.rotSeen) < maxRot
+	if tell {
 		s.rotSeen[err.Error()] = struct{}{}
 	}
-	tell := !seen && len(s.rotSeen) <= most
+	f := s.rot
+	if tell && f == nil {
+		s.rotBefore = append(s.rotBefore, err)
+	}
 	s.sums.Unlock()
-	if tell {
-		s.opt.Rot(err)
+	if tell && f != nil {
+		f(err)
 	}
 }
 
