@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -53,7 +54,7 @@ func TestFlippedBit(t *testing.T) {
 		t.Errorf("get: %d %+v", got.status, problem)
 	}
 	e := r.event("IntegrityFailed", "storage")
-	if text, err := json.Marshal(e.Data); err != nil || string(text) != `{"address":"`+a.String()+`"}` || e.CorrID != "flipped-1" || e.Topic != "micronode.store" {
+	if text, err := json.Marshal(e.Data); err != nil || !strings.HasPrefix(string(text), `{"address":"`+a.String()+`","where":"read","detail":"`) || e.CorrID != "flipped-1" || e.Topic != "micronode.store" {
 		t.Errorf("event %+v %s, %v", e, text, err)
 	}
 	if got, rejected := r.metric("integrity_fail_total", `reason="read"`), r.metric("rejected_total", `reason="integrity"`); got != 1 || rejected != 1 {

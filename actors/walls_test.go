@@ -15,7 +15,7 @@ func TestWalls(t *testing.T) {
 		of   string
 		bans []string
 	}{
-		{"micronode/actors", []string{"github.com/spf13/cobra", "charm.land/", "github.com/getkin/kin-openapi", "micronode/http/ronctl", "micronode/http/openapitest", "testing"}},
+		{"micronode/actors", []string{"github.com/spf13/cobra", "charm.land/", "github.com/getkin/kin-openapi", "micronode/http/ronctl", "micronode/http/openapitest", "micronode/store/pebble", "github.com/cockroachdb", "testing"}},
 		{"micronode/kernel", []string{"github.com/spf13/", "charm.land/", "github.com/getkin/kin-openapi", "github.com/knadh/", "micronode/config", "micronode/http", "micronode/store", "micronode/actors", "testing"}},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", tt.of).Output()
