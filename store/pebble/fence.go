@@ -17,10 +17,13 @@ var errFenced = errors.New("store: the handle has failed and writes nothing any 
 const fencedPause = 2 * time.Millisecond
 
 // fence is the file system of one handle: it counts what it writes and syncs, keeps files private, and once shut lets
-// nothing through that changes the disk.
+// nothing through that changes the disk. A handle that reads on is told of errors then, so that it keeps in RAM what it
+// could not write. One that nobody reads any more dreams: all it does succeeds and goes nowhere, so that it comes to an end;
+// the engine would try for ever.
 type fence struct {
 	vfs.FS
 	down    atomic.Bool
+	dreams  atomic.Bool
 	stats   *work
 	private bool        // new files get mode 0600
 	fail    func(error) // latches
@@ -65,12 +68,31 @@ type work struct {
 
 func (f *fence) shut() { f.down.Store(true) }
 
+// dream shuts the fence of a handle that nobody reads.
+func (f *fence) dream() {
+	f.dreams.Store(true)
+	f.down.Store(true)
+}
+
 func (f *fence) pass() error {
 	if !f.down.Load() {
 		return nil
 	}
-	time.Sleep(fencedPause)
+	if !f.dreams.Load() {
+		time.Sleep(fencedPause)
+	}
 	return errFenced
+}
+
+// change runs what changes the disk, if the fence lets it.
+func (f *fence) change(do func() error) error {
+	if err := f.pass(); err != nil {
+		if f.dreams.Load() {
+			return nil
+		}
+		return err
+	}
+	return do()
 }
 
 func (f *fence) wrap(name string, file vfs.File, err error) (vfs.File, error) {
@@ -88,7 +110,7 @@ func (f *fence) wrap(name string, file vfs.File, err error) (vfs.File, error) {
 // Create implements vfs.FS; so do the others below.
 func (f *fence) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := f.pass(); err != nil {
-		if ofLog(name) {
+		if ofLog(name) || f.dreams.Load() {
 			return f.logFailed(err)
 		}
 		return nil, err
@@ -118,6 +140,9 @@ func (f *fence) mirror(name string, file vfs.File, c vfs.DiskWriteCategory) (vfs
 // OpenReadWrite implements vfs.FS.
 func (f *fence) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
 	if err := f.pass(); err != nil {
+		if f.dreams.Load() {
+			return nowhere{vfs.NewMemFile(nil)}, nil
+		}
 		return nil, err
 	}
 	file, err := f.FS.OpenReadWrite(name, c, o...)
@@ -127,7 +152,7 @@ func (f *fence) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.Ope
 // ReuseForWrite implements vfs.FS.
 func (f *fence) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if err := f.pass(); err != nil {
-		if ofLog(name) {
+		if ofLog(name) || f.dreams.Load() {
 			return f.logFailed(err)
 		}
 		return nil, err
@@ -150,47 +175,34 @@ func (f *fence) OpenDir(name string) (vfs.File, error) {
 
 // Link implements vfs.FS.
 func (f *fence) Link(old, name string) error {
-	if err := f.pass(); err != nil {
-		return err
-	}
-	return f.FS.Link(old, name)
+	return f.change(func() error { return f.FS.Link(old, name) })
 }
 
 // Remove implements vfs.FS.
 func (f *fence) Remove(name string) error {
-	if err := f.pass(); err != nil {
-		return err
-	}
-	if ofManifest(f.FS, name) {
-		if err := f.FS.Remove(name + mirrorSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
+	return f.change(func() error {
+		if ofManifest(f.FS, name) {
+			if err := f.FS.Remove(name + mirrorSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
 		}
-	}
-	return f.FS.Remove(name)
+		return f.FS.Remove(name)
+	})
 }
 
 // RemoveAll implements vfs.FS.
 func (f *fence) RemoveAll(name string) error {
-	if err := f.pass(); err != nil {
-		return err
-	}
-	return f.FS.RemoveAll(name)
+	return f.change(func() error { return f.FS.RemoveAll(name) })
 }
 
 // Rename implements vfs.FS.
 func (f *fence) Rename(old, name string) error {
-	if err := f.pass(); err != nil {
-		return err
-	}
-	return f.FS.Rename(old, name)
+	return f.change(func() error { return f.FS.Rename(old, name) })
 }
 
 // MkdirAll implements vfs.FS. Directories are the owner's alone.
 func (f *fence) MkdirAll(dir string, _ os.FileMode) error {
-	if err := f.pass(); err != nil {
-		return err
-	}
-	return f.FS.MkdirAll(dir, 0o700)
+	return f.change(func() error { return f.FS.MkdirAll(dir, 0o700) })
 }
 
 // Unwrap implements vfs.FS.
@@ -204,6 +216,9 @@ type fencedFile struct {
 
 // told is what the engine hears of an error.
 func (f *fencedFile) told(err error) error {
+	if f.of.dreams.Load() {
+		return nil
+	}
 	if err != nil && f.mute {
 		f.of.fail(err)
 		return nil

@@ -37,6 +37,7 @@ type handle struct {
 	refs     atomic.Int64 // readers inside, and one while it is current
 	closed   chan struct{}
 	once     sync.Once
+	opening  atomic.Bool // nobody reads it yet
 	sick     atomic.Pointer[error]
 	fell     func(error) // told once, of the first failure
 	rot      func(error) // told of damage that a read or a compaction has met
@@ -46,6 +47,9 @@ type handle struct {
 // latch makes the first failure final for this handle.
 func (h *handle) latch(err error) {
 	if h.sick.CompareAndSwap(nil, &err) {
+		if h.opening.Load() {
+			h.fence.dream()
+		}
 		h.fence.shut()
 		h.fell(err)
 	}
@@ -122,6 +126,9 @@ func (h *handle) close(within time.Duration) error {
 		h.fence.shut()
 		return fmt.Errorf("readers are still inside after %v", within)
 	}
+	if h.failed() != nil {
+		h.fence.dream()
+	}
 	done := make(chan error, 1)
 	go func() { // ends with the engine; abandoned where that never does
 		defer func() {
@@ -139,7 +146,7 @@ func (h *handle) close(within time.Duration) error {
 		h.fence.shut()
 		return err
 	case <-patience.C:
-		h.fence.shut()
+		h.fence.dream()
 		return fmt.Errorf("the engine has not ended after %v", within)
 	}
 }

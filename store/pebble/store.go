@@ -224,10 +224,13 @@ func (s *Store) openHandle() (h *handle, sums totals, err error) {
 			err = fmt.Errorf("%w: %s: the engine gave up: %v", ErrOpen, s.opt.Dir, v)
 		}
 		if err != nil {
-			h.fence.shut()
+			h.fence.dream()
 		}
 	}()
-	if err = s.openEngine(h); err != nil {
+	h.opening.Store(true)
+	err = s.openEngine(h)
+	h.opening.Store(false)
+	if err != nil {
 		return h, sums, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
 	sums, err = s.inspect(h)
