@@ -970,3 +970,234 @@ func TestMailboxByHand(t *testing.T) {
 	says(0, "0 messages deleted", "purge", "jobs", "--yes")
 	says(1, "Bad message", "send", "no spaces", "x")
 }
+
+// killLedger is what the clients of a node know that is killed: the judge.
+type killLedger struct {
+	*testing.T
+	mu       sync.Mutex
+	objects  map[store.Address]int // acknowledged, and their size
+	accepted map[string]string     // payload to message id, acknowledged sends
+	keys     map[string]string     // idempotency keys of the latest round
+	settled  map[string]bool       // payload: true acknowledged, false unknown
+	seen     map[string]bool       // payloads that were delivered
+	acks     int                   // of everything, this round
+	enough   chan struct{}         // closed when a round has had enough
+	want     int
+}
+
+func (l *killLedger) note(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f()
+	if l.acks++; l.acks == l.want {
+		close(l.enough)
+	}
+}
+
+func seeded(name string, n int) []byte {
+	b := bytes.Repeat([]byte(name+"."), n/(len(name)+1)+1)
+	return b[:n]
+}
+
+// putter, sender and consumer work until the node is gone.
+func (l *killLedger) putter(c *httpapi.Client, lane string) {
+	for i := 0; ; i++ {
+		b := seeded(fmt.Sprint(lane, "-", i), 100+(i*7919)%90_000)
+		size := int64(len(b))
+		if i%3 == 0 {
+			size = -1
+		}
+		if _, _, err := c.Put(l.Context(), bytes.NewReader(b), store.PutOptions{Size: size}); err != nil {
+			return
+		}
+		l.note(func() { l.objects[store.Sum(b)] = len(b) })
+	}
+}
+
+func (l *killLedger) sender(c *httpapi.Client, lane string) {
+	for i := 0; ; i++ {
+		name := fmt.Sprint(lane, "#", i)
+		sent, err := c.Send(l.Context(), httpapi.SendRequest{Topic: "kill", PayloadB64: []byte(name), IdemKey: name})
+		if err != nil {
+			return
+		}
+		l.note(func() { l.accepted[name], l.keys[name] = sent.MsgID, sent.MsgID })
+	}
+}
+
+func (l *killLedger) consumer(c *httpapi.Client) {
+	wait, many, visible := int64(200), int64(4), int64(400)
+	for {
+		got, err := c.Recv(l.Context(), httpapi.RecvRequest{Topic: "kill", WaitMS: &wait, MaxMessages: &many, VisibilityMS: &visible})
+		if err != nil {
+			return
+		}
+		for _, e := range got {
+			name := string(e.PayloadB64)
+			l.mu.Lock()
+			l.seen[name] = true
+			if l.settled[name] {
+				l.Errorf("%s (attempt %d) came again after its ack", name, e.Attempt)
+			}
+			l.mu.Unlock()
+			err := c.Ack(l.Context(), httpapi.SettleRequest{Receipt: e.Receipt})
+			if err == nil {
+				l.note(func() { l.settled[name] = true })
+				continue
+			}
+			l.mu.Lock()
+			if _, known := l.settled[name]; !known {
+				l.settled[name] = false // perhaps
+			}
+			l.mu.Unlock()
+			if errors.Is(err, httpapi.ErrConnLost) || errors.Is(err, httpapi.ErrUnreachable) {
+				return
+			}
+		}
+	}
+}
+
+// check holds what a node has against the ledger.
+func (l *killLedger) check(c *httpapi.Client, all bool) {
+	l.Helper()
+	n := 0
+	for a, size := range l.objects {
+		if n++; !all && n > 200 {
+			break
+		}
+		if got, err := c.Get(l.Context(), a, io.Discard, nil); err != nil || got != int64(size) {
+			l.Errorf("acknowledged object %v: %d of %d bytes, %v", a, got, size, err)
+		}
+	}
+	for name, id := range l.keys {
+		sent, err := c.Send(l.Context(), httpapi.SendRequest{Topic: "kill", PayloadB64: []byte(name), IdemKey: name})
+		if err != nil || sent.MsgID != id || !sent.Duplicate {
+			l.Errorf("key %s: %+v, %v; want the id %s", name, sent, err, id)
+		}
+	}
+	clear(l.keys)
+}
+
+// TestSIGKILL: the built program on a disk, killed at random moments of puts, sends, receives and acks, each time started
+// again on what is left.
+func TestSIGKILL(t *testing.T) {
+	kills, many := 6, 300
+	if *soak {
+		kills, many = 200, 10_000
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "micronode"), ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	l := &killLedger{
+		T: t, objects: map[store.Address]int{}, accepted: map[string]string{}, keys: map[string]string{}, settled: map[string]bool{}, seen: map[string]bool{},
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "s.sock")
+	var took []time.Duration
+	life := func(round int, do func(c *httpapi.Client)) {
+		t.Helper()
+		cmd := exec.Command(filepath.Join(dir, "micronode"), "--http-addr", "127.0.0.1:0", "--amnesia=false", "--store-dir", filepath.Join(dir, "data"),
+			"--set", "uds.path="+socket, "--set", "limits.rps=1000000", "--set", "fairness.queue_wait=1s", "--set", "mailbox.max_attempts=1000",
+			"--set", "mailbox.shard_capacity=1000000", "--set", "store.max_bytes=20GiB", "--log", "warn")
+		var logs lockedBuffer
+		cmd.Stderr = &logs
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ready := make(chan string, 1)
+		go func() {
+			line := make([]byte, 4096)
+			n, _ := out.Read(line)
+			ready <- string(line[:n])
+			_, _ = io.Copy(io.Discard, out)
+		}()
+		if line := <-ready; !strings.Contains(line, "is ready") {
+			_ = cmd.Wait()
+			t.Fatalf("round %d: not ready: %q\n%s", round, line, logs.String())
+		}
+		took = append(took, time.Since(begun))
+		c, err := httpapi.NewClient(httpapi.ClientOptions{Socket: socket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		do(c)
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait()
+		c.Close()
+	}
+	life(0, func(c *httpapi.Client) {
+		for i := range many {
+			b := seeded(fmt.Sprint("stock", i), 500+i%3000)
+			if _, _, err := c.Put(t.Context(), bytes.NewReader(b), store.PutOptions{Size: int64(len(b))}); err != nil {
+				t.Fatal(err)
+			}
+			l.objects[store.Sum(b)] = len(b)
+		}
+	})
+	promises := 0
+	for round := 1; round <= kills && !t.Failed(); round++ {
+		l.acks, l.want, l.enough = 0, 20+rand.IntN(400), make(chan struct{})
+		var work sync.WaitGroup
+		life(round, func(c *httpapi.Client) {
+			l.check(c, false)
+			for i := range 3 {
+				work.Go(func() { l.putter(c, fmt.Sprint("r", round, "p", i)) })
+			}
+			for i := range 2 {
+				work.Go(func() { l.sender(c, fmt.Sprint("r", round, "s", i)) })
+				work.Go(func() { l.consumer(c) })
+			}
+			<-l.enough
+		})
+		work.Wait()
+		promises += l.acks
+	}
+	life(kills+1, func(c *httpapi.Client) {
+		l.check(c, true)
+		l.drainQueue(c)
+	})
+	for name := range l.accepted {
+		if _, settled := l.settled[name]; !settled && !l.seen[name] {
+			t.Errorf("accepted message %s is lost", name)
+		}
+	}
+	slices.Sort(took)
+	t.Logf("%d kills, %d promises, %d objects; exec to ready p50 %v, p99 %v", kills, promises, len(l.objects), took[len(took)/2], took[len(took)*99/100])
+}
+
+// drainQueue receives what is left until nothing comes for as long as a backoff may take.
+func (l *killLedger) drainQueue(c *httpapi.Client) {
+	wait, many := int64(3000), int64(256)
+	for {
+		got, err := c.Recv(l.Context(), httpapi.RecvRequest{Topic: "kill", WaitMS: &wait, MaxMessages: &many})
+		if err != nil {
+			l.Fatal(err)
+		}
+		if len(got) == 0 {
+			if topics, err := c.TopicsPage(l.Context(), "", 10); err == nil && len(topics.Topics) == 0 {
+				return
+			}
+			continue
+		}
+		for _, e := range got {
+			name := string(e.PayloadB64)
+			l.seen[name] = true
+			if l.settled[name] {
+				l.Errorf("%s came again after its ack", name)
+			}
+			if err := c.Ack(l.Context(), httpapi.SettleRequest{Receipt: e.Receipt}); err != nil {
+				l.Error(err)
+			}
+		}
+	}
+}
