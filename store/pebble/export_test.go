@@ -33,3 +33,18 @@ func (s *Store) LeftBy() int {
 	defer s.sums.Unlock()
 	return s.leftBy
 }
+
+// Occupied is how many bytes the engine's files have.
+func (s *Store) Occupied(t testing.TB) (n int64) {
+	t.Helper()
+	names, err := s.fs.List(s.opt.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if st, err := s.fs.Stat(s.fs.PathJoin(s.opt.Dir, name)); err == nil {
+			n += st.Size()
+		}
+	}
+	return n
+}
