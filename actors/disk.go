@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,6 +94,26 @@ func (n *Node) damaged(what string, err error) {
 func (n *Node) rotten(err error) {
 	n.damaged("engine", err)
 	n.tree.Ledger().Raise(kernel.Cause{Name: causeRot, Effect: kernel.Warn, Detail: err.Error() + "; see what is damaged with ronctl scrub --wait, and put it again or repair it from peers"})
+}
+
+// frees reports whether nothing but want of room keeps the planes read-only: then
+// what makes room goes on.
+func (n *Node) frees() bool {
+	missing := n.tree.Ledger().Readiness().Missing
+	full := false
+	for _, m := range missing {
+		switch m {
+		case causeFull, causeFullMail:
+			full = true
+		case actorStorage, causeDisk, causeDisk + "_objects", causeDiskMail, causeMail:
+			return false
+		default:
+			if strings.HasPrefix(m, mailbox.ActorName) && m != "mailbox_headroom" && m != "mailbox_redelivery" {
+				return false
+			}
+		}
+	}
+	return full
 }
 
 // diskCare is what the storage actor remembers of a failed disk over its own

@@ -193,6 +193,7 @@ func (n *Node) wire() (err error) {
 		return err
 	}
 	n.gate = &Gate{
+		frees: n.frees,
 		now:   n.opt.Now,
 		plane: func() kernel.Plane { return n.tree.Ledger().Plane(planeObjects) },
 		watch: gateWatch{put: n.metrics.put, get: n.metrics.get, corrupt: n.corruption, mend: n.mend},

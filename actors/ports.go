@@ -17,7 +17,7 @@ import (
 // ports shows the node to the door, in the door's own words.
 func (n *Node) ports() httpapi.Ports {
 	p := httpapi.Ports{
-		Objects: n.gate, Ready: n.wireReadiness, Plane: n.planeState, Status: n.status, Version: n.version,
+		Objects: n.gate, Ready: n.wireReadiness, Plane: n.planeState, Frees: n.frees, Status: n.status, Version: n.version,
 		Config: n.wireConfig, Tail: n.tail, Operator: operator{n}, Metrics: n.metrics.handler(),
 		Observe: n.observer(), Now: n.opt.Now, Mono: n.opt.Mono,
 	}

@@ -117,8 +117,8 @@ func (n *Node) mailroom() (*mailbox.Mailbox, error) {
 		journal = n.disk
 	}
 	return mailbox.New(mailbox.Options{
-		Journal: journal,
-		Shards:  c.Shards, MaxBytes: int64(c.MaxBytes), MaxInflight: int64(c.MaxInflight),
+		Journal: journal, Frees: n.frees,
+		Shards: c.Shards, MaxBytes: int64(c.MaxBytes), MaxInflight: int64(c.MaxInflight),
 		Queue: mbox.Options{
 			Capacity: c.ShardCapacity, MaxAttempts: c.MaxAttempts, Visibility: c.Visibility,
 			DedupWindow: c.DedupWindow, RequireKey: c.RequireIdempotency,

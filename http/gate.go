@@ -14,7 +14,7 @@ const (
 
 // gate refuses, before a body is read, what a plane does not take now: writes
 // unless it is open, reads only when it is closed (contract §4).
-func (s *server) gate(plane string, c class) error {
+func (s *server) gate(plane string, c class, frees bool) error {
 	ask := s.ports.Plane
 	if ask == nil {
 		r := s.ports.Ready()
@@ -22,6 +22,8 @@ func (s *server) gate(plane string, c class) error {
 	}
 	switch state, after := ask(plane); {
 	case state == PlaneOpen, state == PlaneReadOnly && c != classWrite:
+		return nil
+	case state == PlaneReadOnly && frees && s.ports.Frees != nil && s.ports.Frees():
 		return nil
 	case state == PlaneReadOnly:
 		return &refusal{kind: store.ErrReadOnly, after: after}

@@ -78,7 +78,7 @@ func (f *face) answerOAP(ctx context.Context, e *exchange, v *oapVerb) error {
 	if !v.body && !e.Unary() {
 		return refuse(ErrBadRequest, "This verb has no body: send START and END in one frame.")
 	}
-	if err := f.checkClass(v.route, v.class); err != nil {
+	if err := f.checkClass(v.route, v.class, false); err != nil {
 		return err
 	}
 	if err := f.authorizeOAP(e, v); err != nil {

@@ -17,7 +17,10 @@ type Ports struct {
 	Ready   func() Readiness // an immutable snapshot with its verbose fields filled; the door copies, never changes it
 	// Plane is what Ready says of one plane, and how long until a retry is
 	// sensible: asked for by every request, so it should cost nothing. nil: Ready is asked.
-	Plane    func(name string) (state string, retryAfter time.Duration)
+	Plane func(name string) (state string, retryAfter time.Duration)
+	// Frees says whether what makes room goes on while a plane is read-only: it
+	// is so for want of room alone. nil: it does not.
+	Frees    func() bool
 	Status   func() Status
 	Version  func() Version
 	Config   func() any // effective and redacted, as a value for encoding/json

@@ -48,6 +48,7 @@ type verb struct {
 	timed  bool
 	do     handler
 	body   bool // the handler reads the body: what comes slowly asks for no slot before it is there
+	frees  bool // it makes room, so it goes on while only the disk is full
 	cost   int  // of admission, in quanta of 64 KiB and one; 0: one
 }
 
@@ -70,7 +71,7 @@ func (s *server) routes() []*route {
 			{method: http.MethodPost, class: classWrite, op: caps.Put, do: s.put, body: true}, {method: http.MethodPut, class: classWrite, op: caps.Put, do: s.put, body: true},
 		}},
 		{pattern: objectPattern, verbs: []verb{
-			{method: http.MethodGet, class: classRead, op: caps.Get, do: s.get, cost: 2}, {method: http.MethodDelete, class: classWrite, op: caps.Delete, timed: true, do: s.remove},
+			{method: http.MethodGet, class: classRead, op: caps.Get, do: s.get, cost: 2}, {method: http.MethodDelete, class: classWrite, op: caps.Delete, timed: true, do: s.remove, frees: true},
 		}},
 		{pattern: "/o", verbs: []verb{{method: http.MethodGet, class: classRead, op: caps.List, timed: timed, do: s.list}}},
 		one("/healthz", http.MethodGet, classHealth, streaming, s.healthz),
@@ -100,6 +101,11 @@ func (s *server) mailboxRoutes() []*route {
 	one := func(pattern, method string, c class, op caps.Op, do handler) *route {
 		return &route{pattern: pattern, plane: planeMailbox, verbs: []verb{{method: method, class: c, op: op, do: do, body: method == http.MethodPost}}}
 	}
+	free := func(pattern string, op caps.Op, do handler) *route {
+		r := one(pattern, http.MethodPost, classWrite, op, do)
+		r.verbs[0].frees = true
+		return r
+	}
 	return []*route{
 		one("/mbox/send", http.MethodPost, classWrite, caps.Send, s.mboxSend),
 		one("/mbox/recv", http.MethodPost, classConsume, caps.Recv, s.mboxRecv),
@@ -111,8 +117,8 @@ func (s *server) mailboxRoutes() []*route {
 		one("/mbox/peek", http.MethodGet, classRead, caps.Peek, s.mboxPeek),
 		one("/mbox/dlq", http.MethodGet, classRead, caps.Peek, s.mboxDead),
 		one("/mbox/dlq/reprocess", http.MethodPost, classWrite, caps.Redo, s.mboxKeep("moved", true, m.Keep.Reprocess)),
-		one("/mbox/dlq/purge", http.MethodPost, classWrite, caps.Purge, s.mboxKeep("purged", true, m.Keep.PurgeDead)),
-		one("/mbox/purge", http.MethodPost, classWrite, caps.Purge, s.mboxKeep("purged", false, m.Keep.Purge)),
+		free("/mbox/dlq/purge", caps.Purge, s.mboxKeep("purged", true, m.Keep.PurgeDead)),
+		free("/mbox/purge", caps.Purge, s.mboxKeep("purged", false, m.Keep.Purge)),
 	}
 }
 

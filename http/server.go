@@ -130,7 +130,7 @@ func (f *face) answer(ctx context.Context, w *reply, r *http.Request, rt *route)
 		w.Header()["Allow"] = []string{rt.allow}
 		return refuse(ErrMethod, "This path takes "+rt.allow+".")
 	}
-	if err := f.checkClass(rt, v.class); err != nil {
+	if err := f.checkClass(rt, v.class, v.frees); err != nil {
 		return err
 	}
 	if err := f.authorizeHTTP(w, r, rt, v); err != nil {
@@ -188,10 +188,10 @@ func (f *face) serves(rt *route) bool {
 }
 
 // checkClass refuses what the plane's socket or the node's state does not allow.
-func (f *face) checkClass(rt *route, c class) error {
+func (f *face) checkClass(rt *route, c class, frees bool) error {
 	switch c {
 	case classRead, classWrite, classConsume:
-		return f.gate(cmp.Or(rt.plane, planeObjects), c)
+		return f.gate(cmp.Or(rt.plane, planeObjects), c, frees)
 	case classKeys:
 		if f.plane != planeOperator {
 			return refuse(ErrForbidden, "Keys and capabilities are made and revoked on the operator socket only. Use ronctl --socket PATH on the node's machine.")

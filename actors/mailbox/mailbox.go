@@ -38,6 +38,8 @@ type Options struct {
 	Mono  func() time.Duration // never goes back; nil: time since New
 	Plane func() kernel.Plane  // of the mailbox; read at every call
 
+	Frees func() bool // purges go on though the plane is read-only; nil: they do not
+
 	// Journal makes what is accepted and settled durable before it is answered;
 	// nil: RAM only. Call [Mailbox.Restore] before the children start.
 	Journal Journal

@@ -51,27 +51,27 @@ func (d Door) Dead(topic string, ask httpapi.DeadQuery) (all []mbox.DeadLetter, 
 
 // Reprocess implements httpapi.MailboxKeep.
 func (d Door) Reprocess(ctx context.Context, k httpapi.Keep) (int, error) {
-	return d.keep(ctx, k, func(q *mbox.Queue, now mbox.Now, k httpapi.Keep) (int, error) {
+	return d.keep(ctx, k, true, func(q *mbox.Queue, now mbox.Now, k httpapi.Keep) (int, error) {
 		return q.Reprocess(now, k.Topic, k.Limit, k.Only)
 	})
 }
 
 // PurgeDead implements httpapi.MailboxKeep.
 func (d Door) PurgeDead(ctx context.Context, k httpapi.Keep) (int, error) {
-	return d.keep(ctx, k, func(q *mbox.Queue, now mbox.Now, k httpapi.Keep) (int, error) {
+	return d.keep(ctx, k, d.m.opt.Frees == nil || !d.m.opt.Frees(), func(q *mbox.Queue, now mbox.Now, k httpapi.Keep) (int, error) {
 		return q.PurgeDead(now, k.Topic, k.Limit, k.Only)
 	})
 }
 
 // Purge implements httpapi.MailboxKeep.
 func (d Door) Purge(ctx context.Context, k httpapi.Keep) (int, error) {
-	return d.keep(ctx, k, func(q *mbox.Queue, now mbox.Now, k httpapi.Keep) (int, error) {
+	return d.keep(ctx, k, d.m.opt.Frees == nil || !d.m.opt.Frees(), func(q *mbox.Queue, now mbox.Now, k httpapi.Keep) (int, error) {
 		return q.Purge(now, k.Topic, k.Limit), nil
 	})
 }
 
-func (d Door) keep(ctx context.Context, k httpapi.Keep, do func(*mbox.Queue, mbox.Now, httpapi.Keep) (int, error)) (int, error) {
-	if err := d.m.open(true); err != nil {
+func (d Door) keep(ctx context.Context, k httpapi.Keep, write bool, do func(*mbox.Queue, mbox.Now, httpapi.Keep) (int, error)) (int, error) {
+	if err := d.m.open(write); err != nil {
 		return 0, err
 	}
 	s := d.m.shardOf(k.Topic)

@@ -88,6 +88,7 @@ func (s *Store) do(o *op) error {
 func (s *Store) commit() {
 	defer close(s.done)
 	var held *op
+	unseen := 0         // bytes since the last look at the disk
 	var dirty time.Time // since when there is something in the log; zero: nothing
 	idle := time.NewTimer(flushIdle)
 	defer idle.Stop()
@@ -98,9 +99,14 @@ func (s *Store) commit() {
 			select {
 			case first = <-s.ops:
 			case <-idle.C:
-				if !dirty.IsZero() {
+				s.compactIfDue()
+				if !dirty.IsZero() || s.compaction.nudges > 0 {
 					s.cur.Load().flush()
 					dirty = time.Time{}
+				}
+				if s.compaction.nudges > 0 {
+					s.compaction.nudges--
+					idle.Reset(nudgeEvery)
 				}
 				continue
 			case <-s.quit:
@@ -111,7 +117,13 @@ func (s *Store) commit() {
 				}
 			}
 		}
-		held = s.group(first)
+		var bytes int
+		held, bytes = s.group(first)
+		if unseen += bytes; unseen >= lookAfter {
+			unseen = 0
+			s.Look()
+		}
+		s.compactIfDue()
 		idle.Reset(flushIdle)
 		switch now := time.Now(); {
 		case dirty.IsZero():
@@ -123,15 +135,16 @@ func (s *Store) commit() {
 	}
 }
 
-// group commits first and what waits behind it, and returns the op that has to wait for the next group.
-func (s *Store) group(first *op) (held *op) {
+// group commits first and what waits behind it, and returns the op that has to wait for the next group, and how many bytes
+// it wrote.
+func (s *Store) group(first *op) (held *op, written int) {
 	h := s.cur.Load()
 	s.sums.Lock()
 	t := &tx{s: s, h: h, now: s.opt.Now(), sums: s.live, touched: map[store.Address]struct{}{}}
 	s.sums.Unlock()
 	if err := s.refusal(h); err != nil {
 		first.done(broken(err))
-		return nil
+		return nil, 0
 	}
 	t.b = h.db.NewBatch()
 	lazy, bytes := true, 0
@@ -161,6 +174,7 @@ func (s *Store) group(first *op) (held *op) {
 		}
 		break
 	}
+	size := t.b.Len()
 	err := s.seal(t, lazy)
 	for _, f := range t.after {
 		f(err)
@@ -168,7 +182,7 @@ func (s *Store) group(first *op) (held *op) {
 	for _, o := range in {
 		o.done(err)
 	}
-	return held
+	return held, size
 }
 
 // refusal says why nothing can be committed.

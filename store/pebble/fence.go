@@ -25,8 +25,22 @@ type fence struct {
 	down    atomic.Bool
 	dreams  atomic.Bool
 	stats   *work
-	private bool        // new files get mode 0600
-	fail    func(error) // latches
+	private bool         // new files get mode 0600
+	fail    func(error)  // latches
+	full    atomic.Int32 // how often in a row there was no room
+}
+
+// fullPause bounds the pause between two tries on a full disk: the engine tries again at once, and leaves an empty file each time.
+const fullPause = time.Second
+
+// room slows down who found the disk full.
+func (f *fence) room(err error) error {
+	if err == nil {
+		f.full.Store(0)
+	} else if isFull(err) {
+		time.Sleep(min(fencedPause<<min(f.full.Add(1), 10), fullPause))
+	}
+	return err
 }
 
 // ofLog reports whether a file is of the engine's log. The engine panics, holding locks, where its log fails, so it never
@@ -231,6 +245,7 @@ func (f *fencedFile) Write(p []byte) (int, error) {
 	err := f.of.pass()
 	if err == nil {
 		_, err = f.File.Write(p)
+		err = f.of.room(err)
 		f.of.stats.Written.Add(int64(len(p)))
 	}
 	if err = f.told(err); err != nil {

@@ -16,10 +16,13 @@ import (
 
 // Figures of the engine.
 const (
-	memTable       = 16 << 20 // bytes of recent writes in RAM; the log that a start replays is at most a few of them
-	separateAbove  = 8 << 10  // values from here on are written once, beside the tables that compactions rewrite
-	garbageRatio   = 0.20     // of separated values, before their file is rewritten
-	rewriteAge     = 30 * time.Second
+	memTable       = 16 << 20 // bytes of recent writes in RAM, of which there are at most memTables; so long is the log that a start replays
+	memTables      = 4
+	memTableLeast  = 1 << 20
+	memTableShare  = 64      // of a small disk
+	separateAbove  = 8 << 10 // values from here on are written once, beside the tables that compactions rewrite
+	garbageRatio   = 0.20    // of separated values, before their file is rewritten
+	rewriteAge     = 5 * time.Second
 	closeWithin    = 3 * time.Second // a handle that does not close by then is left behind its fence
 	defaultCache   = 32 << 20
 	maxTableFiles  = 512
@@ -37,6 +40,7 @@ type handle struct {
 	refs     atomic.Int64 // readers inside, and one while it is current
 	closed   chan struct{}
 	once     sync.Once
+	memTable uint64
 	opening  atomic.Bool // nobody reads it yet
 	sick     atomic.Pointer[error]
 	fell     func(error) // told once, of the first failure
@@ -184,7 +188,7 @@ func chmod(fd uintptr) error { return unix.Fchmod(int(fd), 0o600) }
 func (h *handle) engine(cacheBytes int64, readOnly bool) *pebble.Options {
 	o := &pebble.Options{
 		FS: h.fence, Logger: h, ReadOnly: readOnly, FormatMajorVersion: engineFormat,
-		CacheSize: cacheBytes, MemTableSize: memTable, MemTableStopWritesThreshold: 4, MaxOpenFiles: maxTableFiles,
+		CacheSize: cacheBytes, MemTableSize: h.memTable, MemTableStopWritesThreshold: memTables, MaxOpenFiles: maxTableFiles,
 		L0CompactionThreshold: 4, L0StopWritesThreshold: 24, BytesPerSync: 1 << 20,
 		EventListener: &pebble.EventListener{
 			BackgroundError: h.background,

@@ -88,6 +88,7 @@ func (t *tx) discard(a store.Address, m *meta, charge int64) {
 
 // erase deletes the groups of a payload.
 func (t *tx) erase(id blobID, groups int64) {
+	t.s.compaction.erased.Add(groups * store.GroupSize)
 	if groups > fewGroups {
 		_ = t.b.DeleteRange(chunkKey(id, 0), chunkKey(id, uint32(groups)), nil)
 		return

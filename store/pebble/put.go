@@ -17,6 +17,8 @@ const SmallBody = 1 << 20
 
 var pebbleSync = pebble.Sync
 
+var errDiskFull = fmt.Errorf("%w: the disk is full; free some space, writing goes on by itself", store.ErrReadOnly)
+
 // errAgain: what the upload had found there has changed meanwhile.
 var errAgain = errors.New("store: look again")
 
@@ -83,7 +85,7 @@ func (s *Store) admit(opt store.PutOptions) error {
 	case s.opt.ReadOnly:
 		return store.ErrReadOnly
 	case s.full.Load():
-		return fmt.Errorf("%w: the disk is full; free some space, writing goes on by itself", store.ErrReadOnly)
+		return errDiskFull
 	case opt.TTL < 0:
 		return fmt.Errorf("time to live %v is negative", opt.TTL)
 	case opt.Size < 0:
@@ -153,6 +155,9 @@ func (u *upload) land() error {
 	}
 	_ = u.batch.Close()
 	u.batch, u.pending = u.h.db.NewBatch(), 0
+	if u.s.Look().Full {
+		return errDiskFull
+	}
 	return nil
 }
 

@@ -9,6 +9,9 @@ const (
 	reserveShare = 8
 )
 
+// lookAfter is after how many bytes the committer looks by itself: a fraction of the reserve that the smallest disk leaves.
+const lookAfter = 1 << 20
+
 // Look asks the file system how much room there is. The owner calls it now and then: a full disk takes writes again by the
 // first call that finds room.
 func (s *Store) Look() store.Space {

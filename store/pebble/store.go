@@ -65,6 +65,8 @@ type Store struct {
 	full   atomic.Bool   // the disk leaves no reserve
 	fallen chan struct{} // one token: the handle has failed
 
+	compaction compaction
+
 	sums      sync.Mutex // guards all that follows
 	live      totals     // as of the latest commit
 	acked     uint64     // number of the latest commit that was synced
@@ -218,6 +220,10 @@ func (s *Store) openHandle() (h *handle, sums totals, err error) {
 		}
 	}
 	h.fence.fail = h.latch
+	h.memTable = memTable
+	if u, err := s.fs.GetDiskUsage(s.opt.Dir); err == nil {
+		h.memTable = min(max(u.TotalBytes/memTableShare, memTableLeast), memTable)
+	}
 	h.refs.Store(1)
 	defer func() {
 		if v := recover(); v != nil {
@@ -396,6 +402,7 @@ func (s *Store) Close() error {
 	}
 	close(s.quit)
 	<-s.done
+	s.endCompaction()
 	err := s.cur.Load().close(closeWithin)
 	s.unlock()
 	if err != nil {
