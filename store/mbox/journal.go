@@ -75,8 +75,11 @@ func newJournal() *journal {
 }
 
 func (j *journal) moved(id ID) {
-	if j != nil {
-		j.rows[id] = j.rows[id]
+	if j == nil {
+		return
+	}
+	if _, noted := j.rows[id]; !noted {
+		j.rows[id] = false
 	}
 }
 

@@ -62,17 +62,6 @@ func expiryKey(at int64, a store.Address) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{prefixExpiry}, uint64(at)), a[:]...)
 }
 
-// upTo is the key behind every key that begins with prefix, which is not all 0xff.
-func upTo(prefix []byte) []byte {
-	end := append([]byte(nil), prefix...)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return end[:i+1]
-		}
-	}
-	return nil
-}
-
 // meta is the record of one object: all that is needed to read and verify its payload.
 type meta struct {
 	size    int64
