@@ -44,8 +44,9 @@ fuzz: ## FUZZTIME (10s) of every fuzz target, one after the other
 	  done || exit 1; \
 	done
 
-soak: build ## put the Go toolchain in and move 200,000 messages while every actor is killed and hung
-	$(GO) test -count=1 -timeout 30m -run "TestSoak|TestMailboxLedger" -v . -args -soak
+soak: build ## kill, hang, cut the power and damage, in numbers: about twenty minutes
+	$(GO) test -count=1 -timeout 30m -run "TestSoak|TestMailboxLedger|TestSIGKILL" -v . -args -soak
+	$(GO) test -count=1 -timeout 30m -run "CrashImages|Damaged|EveryOperation" -v ./store/pebble -args -crashes 10000 -thorough
 
 bench: ## all Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./kernel ./store/... ./http ./actors

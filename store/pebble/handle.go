@@ -41,7 +41,7 @@ type handle struct {
 	closed   chan struct{}
 	once     sync.Once
 	memTable uint64
-	opening  atomic.Bool // nobody reads it yet
+	unread   atomic.Bool // nobody reads it yet, or any more
 	sick     atomic.Pointer[error]
 	fell     func(error) // told once, of the first failure
 	rot      func(error) // told of damage that a read or a compaction has met
@@ -51,7 +51,7 @@ type handle struct {
 // latch makes the first failure final for this handle.
 func (h *handle) latch(err error) {
 	if h.sick.CompareAndSwap(nil, &err) {
-		if h.opening.Load() {
+		if h.unread.Load() {
 			h.fence.dream()
 		}
 		h.fence.shut()
@@ -130,6 +130,7 @@ func (h *handle) close(within time.Duration) error {
 		h.fence.shut()
 		return fmt.Errorf("readers are still inside after %v", within)
 	}
+	h.unread.Store(true)
 	if h.failed() != nil {
 		h.fence.dream()
 	}

@@ -233,9 +233,9 @@ func (s *Store) openHandle() (h *handle, sums totals, err error) {
 			h.fence.dream()
 		}
 	}()
-	h.opening.Store(true)
+	h.unread.Store(true)
 	err = s.openEngine(h)
-	h.opening.Store(false)
+	h.unread.Store(false)
 	if err != nil {
 		return h, sums, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
