@@ -83,10 +83,7 @@ func (n *Node) restoreMail(ctx context.Context) error {
 func (n *Node) damaged(what string, err error) {
 	n.corrupt.Add(1)
 	n.metrics.integrity(what)
-	n.bus.Publish(kernel.Event{Topic: topic("store"), Kind: "IntegrityFailed", Service: actorStorage, Data: struct {
-		What   string `json:"what"`
-		Detail string `json:"detail"`
-	}{what, err.Error()}})
+	n.bus.Publish(kernel.Event{Topic: topic("store"), Kind: "IntegrityFailed", Service: actorStorage, Data: damageData{What: what, Detail: err.Error()}})
 }
 
 // rotten tells of damage that the disk has met by itself, without a reader, and

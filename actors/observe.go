@@ -56,6 +56,14 @@ func (l *eventLog) write(e kernel.Event, lag uint64) {
 	case kernel.ReadyData:
 		level = l.readyLevel(describe(e))
 		fields = append(fields, zap.Bool("ready", d.Ready), zap.Bool("degraded", d.Degraded), zap.Strings("missing", d.Missing))
+	case damageData:
+		level = zapcore.ErrorLevel
+		fields = append(fields, zap.Any("data", d))
+	case diskData:
+		if d.Detail != "" {
+			level = zapcore.ErrorLevel
+		}
+		fields = append(fields, zap.Any("data", d))
 	case drainCut:
 		level = zapcore.WarnLevel
 		fields = append(fields, zap.Int64("requests", d.Requests), zap.String("reason", d.Reason))

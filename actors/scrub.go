@@ -261,10 +261,14 @@ func (n *Node) found(ctx context.Context, a store.Address, where, detail string)
 	}
 	n.bus.Publish(kernel.Event{
 		Topic: topic("store"), Kind: "IntegrityFailed", Service: actorStorage, CorrID: httpapi.CorrID(ctx),
-		Data: struct {
-			Address string `json:"address"`
-			Where   string `json:"where"` // read | scrub | repair
-			Detail  string `json:"detail,omitempty"`
-		}{a.String(), where, detail},
+		Data: damageData{Address: a.String(), Where: where, Detail: detail},
 	})
+}
+
+// damageData goes with IntegrityFailed.
+type damageData struct {
+	Address string `json:"address,omitempty"` // of the object
+	What    string `json:"what,omitempty"`    // mailbox | engine | scrub, where no address is known
+	Where   string `json:"where,omitempty"`   // read | scrub
+	Detail  string `json:"detail,omitempty"`
 }

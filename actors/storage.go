@@ -173,10 +173,13 @@ func (s *storage) recovered(now time.Time) {
 	}
 }
 
+// diskData goes with what happens to the disk.
+type diskData struct {
+	Detail string `json:"detail,omitempty"` // why it failed; empty: it did not
+}
+
 func (n *Node) diskEvent(kind string, err error) {
-	var d struct {
-		Detail string `json:"detail,omitempty"`
-	}
+	var d diskData
 	if err != nil {
 		d.Detail = err.Error()
 	}

@@ -54,7 +54,7 @@ With -o json each event is one line of JSON (NDJSON).`,
 	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{
 		"Health", "ConfigUpdated", "ServiceCrashed", "ServiceRestarted", "Shutdown", "ReadyChanged",
 		"RestartStorm", "Quarantined", "Forgiven", "Fault", "IntegrityFailed", "DlqMoved",
-		"RedeliveryStorm", "DrainStarted", "Audit",
+		"RedeliveryStorm", "DrainStarted", "Audit", "DiskFailed", "DiskReopened", "DiskReopenFailed", "ObjectHealed", "ScrubFinished", "BackupMade",
 	}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -236,7 +236,7 @@ func details(data json.RawMessage) string {
 
 func styleOfKind(kind string) style {
 	switch kind {
-	case "ServiceCrashed", "RestartStorm", "Quarantined", "Fault", "IntegrityFailed", "RedeliveryStorm":
+	case "ServiceCrashed", "RestartStorm", "Quarantined", "Fault", "IntegrityFailed", "RedeliveryStorm", "DiskFailed", "DiskReopenFailed":
 		return styleBad
 	case "Shutdown", "DrainStarted", "ReadyChanged", "DlqMoved":
 		return styleWarn

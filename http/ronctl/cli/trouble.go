@@ -109,6 +109,12 @@ func causeNext(name string) string {
 		return "look for a slow `ronctl tail` or another reader of the bus"
 	case name == "integrity":
 		return "see which objects with `ronctl tail --since 1h --kind IntegrityFailed`, and put them again"
+	case strings.HasPrefix(name, "disk_full"):
+		return "free some space on the disk of store.dir, or `ronctl rm` objects; writes come back by themselves"
+	case name == "disk_damage", name == "mailbox_damage":
+		return "`ronctl scrub --wait` shows what is damaged; put it again, `ronctl repair`, or `ronctl restore` a backup"
+	case strings.HasPrefix(name, "disk"):
+		return "look at the disk (dmesg); the node opens it anew every second, and says why it can not: `ronctl scrub --status`"
 	case strings.Contains(name, "redeliver"):
 		return "see which topics with `ronctl tail --since 1h --kind RedeliveryStorm`, and mend their consumers"
 	case strings.HasPrefix(name, "mailbox"):
