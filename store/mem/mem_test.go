@@ -6,6 +6,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"pgregory.net/rapid"
+
 	"micronode/store"
 	"micronode/store/mem"
 	"micronode/store/storetest"
@@ -26,5 +28,12 @@ func TestConformanceBounded(t *testing.T) {
 func TestConformanceTTL(t *testing.T) {
 	storetest.RunTTL(t, func(_ *testing.T, now func() time.Time) store.Store {
 		return mem.New(mem.Options{MaxBytes: 64 << 20, Now: now})
+	})
+}
+
+func TestModel(t *testing.T) {
+	storetest.RunModel(t, storetest.ModelOptions{
+		New:      func(_ *rapid.T, now func() time.Time) storetest.ModelStore { return mem.New(mem.Options{Now: now}) },
+		Overhead: mem.ObjectOverhead,
 	})
 }

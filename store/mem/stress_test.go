@@ -35,7 +35,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		workers.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(w), 7))
 			for range 600 {
-				b := modelContent(rng.IntN(len(modelSizes)))
+				b := storetest.ModelContent(rng.IntN(len(storetest.ModelSizes)))
 				switch rng.IntN(8) {
 				case 0, 1, 2:
 					opt := store.PutOptions{Size: int64(len(b)), TTL: time.Duration(rng.IntN(3)) * time.Second}
@@ -62,8 +62,8 @@ func TestEverythingAtOnce(t *testing.T) {
 		})
 	}
 	workers.Wait()
-	for i := range modelSizes {
-		if err := s.Delete(context.Background(), store.Sum(modelContent(i))); err != nil && !errors.Is(err, store.ErrNotFound) {
+	for i := range storetest.ModelSizes {
+		if err := s.Delete(context.Background(), store.Sum(storetest.ModelContent(i))); err != nil && !errors.Is(err, store.ErrNotFound) {
 			t.Error(err)
 		}
 	}

@@ -65,8 +65,8 @@ func expiryKey(at int64, a store.Address) []byte {
 // meta is the record of one object: all that is needed to read and verify its payload.
 type meta struct {
 	size    int64
-	id      blobID // zero for an empty object
-	expires int64  // unix nanoseconds; 0: never
+	id      blobID
+	expires int64 // unix nanoseconds; 0: never
 	cvs     []store.CV
 }
 

@@ -68,9 +68,6 @@ func (s *Store) put(ctx context.Context, src io.Reader, opt store.PutOptions) (s
 		return store.Info{}, false, fmt.Errorf("got %v, expected %v: %w", a, *want, store.ErrMismatch)
 	}
 	m := &meta{size: u.body.Total(), id: u.id, cvs: cvs}
-	if m.size == 0 {
-		m.id = blobID{}
-	}
 	if opt.TTL > 0 {
 		m.expires = s.opt.Now().Add(opt.TTL).UnixNano()
 	}
@@ -276,29 +273,39 @@ func (u *upload) create(t *tx, a store.Address, m *meta, info *store.Info, creat
 		return fmt.Errorf("no room for %d bytes: %w", m.size, store.ErrFull)
 	}
 	u.link(t, a, m)
-	t.after = append(t.after, func(err error) {
-		if err != nil {
-			u.s.budget.Give(need)
-			return
-		}
-		u.charged = 0
-	})
+	t.after = append(t.after, u.charge(need))
 	*info, *created = m.info(a), true
 	return nil
 }
 
 // replace links the object in place of a damaged or expired one. A full store has room for what it holds already: the old
-// copy's charge passes on, and what a stream was charged goes back with the upload.
+// copy's charge passes on then, and is not counted while a reader still holds that copy.
 func (u *upload) replace(t *tx, a store.Address, m, old *meta, info *store.Info, created *bool) error {
 	if old.expires != 0 {
 		_ = t.b.Delete(expiryKey(old.expires, a), nil)
 	}
 	t.sums.objects--
 	t.sums.bytes -= old.charge()
-	t.discard(a, old, 0)
+	if need := m.charge() - u.charged; u.s.budget.Take(need) {
+		t.discard(a, old, old.charge())
+		t.after = append(t.after, u.charge(need))
+	} else {
+		t.discard(a, old, 0)
+	}
 	u.link(t, a, m)
 	*info, *created = m.info(a), true
 	return nil
+}
+
+// charge settles, when the commit has ended, what an object was charged beside what its stream had been.
+func (u *upload) charge(need int64) func(error) {
+	return func(err error) {
+		if err != nil {
+			u.s.budget.Give(need)
+			return
+		}
+		u.charged = 0
+	}
 }
 
 // link writes the record, and the groups that have not been written yet.

@@ -1,4 +1,4 @@
-package mem_test
+package storetest
 
 import (
 	"bytes"
@@ -11,14 +11,31 @@ import (
 	"pgregory.net/rapid"
 
 	"micronode/store"
-	"micronode/store/mem"
-	"micronode/store/storetest"
 )
+
+// ModelStore is a Store with every power that the model knows of.
+type ModelStore interface {
+	store.Store
+	store.Lister
+	store.Meter
+	store.Sweeper
+	store.Flipper
+}
+
+// ModelOptions say how a tier differs from the others.
+type ModelOptions struct {
+	New      func(t *rapid.T, now func() time.Time) ModelStore // an empty one; end is called when the history is over
+	End      func(t *rapid.T, s ModelStore)                    // nil: nothing to do
+	Restart  func(t *rapid.T, s ModelStore) ModelStore         // ends a store and opens it again on what it has kept; nil: it keeps nothing
+	Overhead int64                                             // what an object is charged beside its payload
+	InPlace  bool                                              // FlipBit is seen by blobs that were open before
+}
 
 // model is the naive account of what a store holds: copies of contents, linked under their address or only held open.
 type model struct {
-	store  *mem.Store
-	clock  *storetest.Clock
+	o      ModelOptions
+	store  ModelStore
+	clock  *Clock
 	linked map[int]*twin // by content
 	held   []hold
 }
@@ -37,10 +54,12 @@ type hold struct {
 	twin *twin
 }
 
-var modelSizes = []int{0, 1, 500, store.GroupSize, store.GroupSize + 1, 3*store.GroupSize - 7}
+// ModelSizes are the lengths of contents: at and around the edges of groups.
+var ModelSizes = []int{0, 1, 500, store.GroupSize, store.GroupSize + 1, 3*store.GroupSize - 7}
 
-func modelContent(i int) []byte {
-	return bytes.Repeat([]byte{byte(i + 1), 3, byte(i)}, modelSizes[i]/3+1)[:modelSizes[i]]
+// ModelContent is the i-th content of the model, of ModelSizes[i] bytes.
+func ModelContent(i int) []byte {
+	return bytes.Repeat([]byte{byte(i + 1), 3, byte(i)}, ModelSizes[i]/3+1)[:ModelSizes[i]]
 }
 
 func (m *model) alive(i int) *twin {
@@ -62,11 +81,11 @@ func (m *model) link(i int, c *twin) {
 	}
 }
 
-func anyContent(t *rapid.T) int { return rapid.IntRange(0, len(modelSizes)-1).Draw(t, "content") }
+func anyContent(t *rapid.T) int { return rapid.IntRange(0, len(ModelSizes)-1).Draw(t, "content") }
 
 func (m *model) put(t *rapid.T) {
 	i := anyContent(t)
-	b := modelContent(i)
+	b := ModelContent(i)
 	opt := store.PutOptions{Size: -1}
 	if rapid.Bool().Draw(t, "declared") {
 		opt.Size = int64(len(b))
@@ -88,7 +107,7 @@ func (m *model) put(t *rapid.T) {
 		t.Fatalf("Put of content %d: created %v, want %v", i, created, want)
 	}
 	if created {
-		m.link(i, &twin{content: i, charge: int64(len(b)) + mem.ObjectOverhead})
+		m.link(i, &twin{content: i, charge: int64(len(b)) + m.o.Overhead})
 	}
 	m.linked[i].expires = expires
 	if !info.Expires.Equal(expires) {
@@ -98,7 +117,7 @@ func (m *model) put(t *rapid.T) {
 
 func (m *model) remove(t *rapid.T) {
 	i := anyContent(t)
-	err := m.store.Delete(context.Background(), store.Sum(modelContent(i)))
+	err := m.store.Delete(context.Background(), store.Sum(ModelContent(i)))
 	if m.alive(i) == nil {
 		if !errors.Is(err, store.ErrNotFound) {
 			t.Fatalf("Delete of nothing: %v", err)
@@ -113,7 +132,7 @@ func (m *model) remove(t *rapid.T) {
 
 func (m *model) open(t *rapid.T) {
 	i := anyContent(t)
-	blob, err := m.store.Open(context.Background(), store.Sum(modelContent(i)))
+	blob, err := m.store.Open(context.Background(), store.Sum(ModelContent(i)))
 	c := m.alive(i)
 	if c == nil {
 		if !errors.Is(err, store.ErrNotFound) {
@@ -144,7 +163,7 @@ func (m *model) read(t *rapid.T) {
 		return
 	}
 	h := m.held[at]
-	b := modelContent(h.twin.content)
+	b := ModelContent(h.twin.content)
 	from := rapid.IntRange(0, len(b)).Draw(t, "from")
 	to := rapid.IntRange(from, len(b)).Draw(t, "to")
 	good := to // where the first damaged group that is touched begins
@@ -178,13 +197,24 @@ func (m *model) closeAt(t *rapid.T, at int) {
 func (m *model) flip(t *rapid.T) {
 	i := anyContent(t)
 	c := m.alive(i)
-	bits := int64(modelSizes[i]) * 8
+	bits := int64(ModelSizes[i]) * 8
 	if c == nil || bits == 0 {
 		return
 	}
 	bit := rapid.Int64Range(0, bits-1).Draw(t, "bit")
-	if err := m.store.FlipBit(store.Sum(modelContent(i)), bit); err != nil {
+	if err := m.store.FlipBit(store.Sum(ModelContent(i)), bit); err != nil {
 		t.Fatalf("FlipBit: %v", err)
+	}
+	if m.o.InPlace {
+		if c.flips == nil {
+			c.flips = map[int64]bool{}
+		}
+		if c.flips[bit] {
+			delete(c.flips, bit)
+		} else {
+			c.flips[bit] = true
+		}
+		return
 	}
 	damaged := &twin{content: i, charge: c.charge, expires: c.expires, flips: map[int64]bool{bit: true}}
 	for old := range c.flips {
@@ -195,6 +225,17 @@ func (m *model) flip(t *rapid.T) {
 	}
 	c.charge = 0
 	m.link(i, damaged)
+}
+
+// restart ends the store and opens it again: what was deleted and still read is gone then.
+func (m *model) restart(t *rapid.T) {
+	if m.o.Restart == nil || rapid.IntRange(0, 4).Draw(t, "rarely") > 0 {
+		return
+	}
+	for len(m.held) > 0 {
+		m.closeAt(t, 0)
+	}
+	m.store = m.o.Restart(t, m.store)
 }
 
 func (m *model) advance(t *rapid.T) {
@@ -211,7 +252,7 @@ func (m *model) sweep(t *rapid.T) {
 	if got := m.store.Sweep(m.clock.Now()); got != want {
 		t.Fatalf("swept %d, want %d", got, want)
 	}
-	for i := range modelSizes {
+	for i := range ModelSizes {
 		if m.alive(i) == nil {
 			m.link(i, nil)
 		}
@@ -241,9 +282,9 @@ func (m *model) check(t *rapid.T) {
 
 func (m *model) list(t *rapid.T) {
 	var want []store.Address
-	for i := range modelSizes {
+	for i := range ModelSizes {
 		if m.alive(i) != nil {
-			want = append(want, store.Sum(modelContent(i)))
+			want = append(want, store.Sum(ModelContent(i)))
 		}
 	}
 	slices.SortFunc(want, store.Address.Compare)
@@ -253,22 +294,28 @@ func (m *model) list(t *rapid.T) {
 	}
 }
 
-func TestModel(t *testing.T) {
+// RunModel holds a Store against a naive account of it, over random histories.
+func RunModel(t *testing.T, o ModelOptions) {
 	rapid.Check(t, func(t *rapid.T) {
-		clock := storetest.NewClock()
-		m := &model{store: mem.New(mem.Options{Now: clock.Now}), clock: clock, linked: map[int]*twin{}}
+		clock := NewClock()
+		m := &model{o: o, store: o.New(t, clock.Now), clock: clock, linked: map[int]*twin{}}
+		defer func() {
+			if o.End != nil {
+				o.End(t, m.store)
+			}
+		}()
 		t.Repeat(map[string]func(*rapid.T){
 			"put": m.put, "delete": m.remove, "open": m.open, "read": m.read, "close": m.closeOne,
-			"flip": m.flip, "advance": m.advance, "sweep": m.sweep, "list": m.list, "": m.check,
+			"flip": m.flip, "advance": m.advance, "sweep": m.sweep, "list": m.list, "restart": m.restart, "": m.check,
 		})
 		for len(m.held) > 0 {
 			m.closeAt(t, 0)
 		}
 		m.clock.Advance(time.Hour)
 		m.sweep(t)
-		for i := range modelSizes {
+		for i := range ModelSizes {
 			if m.alive(i) != nil {
-				if err := m.store.Delete(context.Background(), store.Sum(modelContent(i))); err != nil {
+				if err := m.store.Delete(context.Background(), store.Sum(ModelContent(i))); err != nil {
 					t.Fatalf("Delete: %v", err)
 				}
 			}
