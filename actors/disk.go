@@ -27,6 +27,7 @@ type Disk interface {
 	Failed() error                               // why it takes no writes; nil when it does
 	Reopen(ctx context.Context) error            // after a failure; does nothing without one
 	Look() store.Space
+	Slowest() time.Duration           // of the commits since the last call
 	Note(name string) ([]byte, error) // store.ErrNotFound
 	SetNote(name string, value []byte) error
 	OnRot(func(error))
@@ -42,6 +43,7 @@ const (
 	causeDiskMail = "disk_mail" // the mailbox takes nothing meanwhile
 	causeFull     = "disk_full"
 	causeFullMail = "disk_full_mail"
+	causeSlow     = "disk_slow"
 	causeMail     = "mailbox_damage"
 	causeRot      = "disk_damage" // until a scrub finds nothing
 )
@@ -102,6 +104,7 @@ func (n *Node) frees() bool {
 		switch m {
 		case causeFull, causeFullMail:
 			full = true
+		case causeSlow:
 		case actorStorage, causeDisk, causeDisk + "_objects", causeDiskMail, causeMail:
 			return false
 		default:
@@ -119,6 +122,7 @@ type diskCare struct {
 	mu        sync.Mutex // guards all that follows
 	fell      time.Time  // when the failure was seen last; zero: nothing is told
 	tried     time.Time  // when it was last opened anew
+	slow      time.Time  // when a commit was seen last that took too long; zero: nothing is told
 	warned    bool       // it was opened anew, and readiness still tells
 	reopening bool       // a task is at it
 	sweeping  bool

@@ -49,6 +49,7 @@ type brittle struct {
 	vfs.FS
 	mem   *vfs.MemFS
 	bad   atomic.Bool
+	slow  atomic.Int64 // nanoseconds that a sync takes
 	avail atomic.Uint64
 }
 
@@ -56,7 +57,11 @@ func newBrittle() *brittle {
 	b := &brittle{mem: vfs.NewCrashableMem()}
 	b.avail.Store(1 << 40)
 	b.FS = errorfs.Wrap(b.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if b.bad.Load() && slices.Contains([]errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo}, op.Kind) {
+		if !slices.Contains([]errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo}, op.Kind) {
+			return nil
+		}
+		<-time.After(time.Duration(b.slow.Load())) // what a slow disk does
+		if b.bad.Load() {
 			return syscall.EIO
 		}
 		return nil
@@ -155,6 +160,20 @@ func TestFullDisk(t *testing.T) {
 	if err := r.data.Delete(r.ctx(), a); err != nil {
 		t.Error(err)
 	}
+}
+
+// A disk that takes its time is told of, and nothing is lost by it.
+func TestSlowDisk(t *testing.T) {
+	t.Parallel()
+	disk := newBrittle()
+	r := start(t, onDisk(t, pebble.Options{FS: disk}))
+	disk.slow.Store(int64(400 * time.Millisecond))
+	body := bytesOf(1, 100)
+	r.put(body)
+	r.until("degraded for a slow disk", func(x *kernel.Readiness) bool { return x.Ready && lacks("disk_slow")(x) })
+	disk.slow.Store(0)
+	r.until("well again", func(x *kernel.Readiness) bool { return !lacks("disk_slow")(x) })
+	r.holds(body)
 }
 
 // What a node has acknowledged is there when another one is started on its directory: objects, messages, leases, keys of the

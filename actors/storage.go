@@ -21,6 +21,9 @@ const (
 	spaceEvery = 500 * time.Millisecond
 	// reopenEvery is how long it waits between two tries to open a disk that failed.
 	reopenEvery = time.Second
+	// slowCommit is a commit of which readiness tells: a thousand times what an
+	// fsync takes.
+	slowCommit = 250 * time.Millisecond
 	// healedFor is how long readiness tells of a disk that was opened anew.
 	healedFor = 5 * time.Second
 )
@@ -99,6 +102,7 @@ func (s *storage) tend() {
 	} else {
 		s.fell(now, failed)
 	}
+	s.timed(now)
 	if now.Sub(s.looked) < spaceEvery && s.looked.Before(now) {
 		return
 	}
@@ -111,6 +115,21 @@ func (s *storage) tend() {
 	} else {
 		ledger.Clear(causeFull)
 		ledger.Clear(causeFullMail)
+	}
+}
+
+// timed tells of a disk that takes its time.
+func (s *storage) timed(now time.Time) {
+	ledger, care, slowest := s.n.tree.Ledger(), &s.n.care, s.n.disk.Slowest()
+	care.mu.Lock()
+	defer care.mu.Unlock()
+	switch {
+	case slowest >= slowCommit:
+		care.slow = now
+		ledger.Raise(kernel.Cause{Name: causeSlow, Effect: kernel.Warn, Detail: fmt.Sprintf("a commit takes %v, and every write waits for it; see what else uses the disk (iostat)", slowest.Round(time.Millisecond))})
+	case !care.slow.IsZero() && now.Sub(care.slow) >= healedFor:
+		care.slow = time.Time{}
+		ledger.Clear(causeSlow)
 	}
 }
 

@@ -213,7 +213,12 @@ func (s *Store) seal(t *tx, lazy bool) error {
 	if lazy {
 		mode = pebble.NoSync
 	}
-	if err := t.h.apply(t.b, mode); err != nil {
+	began := time.Now().UnixNano()
+	s.began.Store(began)
+	err := t.h.apply(t.b, mode)
+	s.began.Store(0)
+	s.slowest.Store(max(s.slowest.Load(), time.Now().UnixNano()-began))
+	if err != nil {
 		return broken(err)
 	}
 	_ = t.b.Close()

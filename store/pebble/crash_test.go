@@ -34,12 +34,20 @@ type ledger struct {
 	settled  map[mbox.ID]struct{}       // acknowledged acks
 	leaving  map[mbox.ID]struct{}       // acks under way
 	keys     map[string]mbox.ID         // accepted under a key
+	news     chan struct{}              // one token: something was promised
+}
+
+func (l *ledger) tell() {
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
 }
 
 func newLedger() *ledger {
 	return &ledger{
 		objects: map[store.Address][]byte{}, unsure: map[store.Address]struct{}{}, messages: map[mbox.ID]mbox.Row{},
-		settled: map[mbox.ID]struct{}{}, leaving: map[mbox.ID]struct{}{}, keys: map[string]mbox.ID{},
+		settled: map[mbox.ID]struct{}{}, leaving: map[mbox.ID]struct{}{}, keys: map[string]mbox.ID{}, news: make(chan struct{}, 1),
 	}
 }
 
@@ -117,6 +125,7 @@ func (l *ledger) keep(a store.Address, b []byte) {
 	defer l.mu.Unlock()
 	l.objects[a] = b
 	delete(l.unsure, a)
+	l.tell()
 }
 
 // mailer runs a queue on the journal: what Append has called durable is promised.
@@ -163,6 +172,7 @@ func (l *ledger) mailer(s *pebble.Store, q *mbox.Queue, seed uint64, end *atomic
 					l.mu.Lock()
 					l.settled[id] = struct{}{}
 					l.mu.Unlock()
+					l.tell()
 				}
 				pending.Done()
 			})
@@ -259,7 +269,7 @@ func crash(fs *vfs.MemFS, wrap func(vfs.FS) vfs.FS, seed uint64) (image *vfs.Mem
 		if n >= enough || s.Failed() != nil {
 			break
 		}
-		time.Sleep(50 * time.Microsecond) // the writers are real goroutines
+		<-l.news
 	}
 	before := l.snapshot()
 	percent := []int{0, 0, 30, 70, 100}[r.IntN(5)]

@@ -52,18 +52,20 @@ type Options struct {
 
 // Store is the durable tier. It is a store.Store, Lister, Meter, Sweeper and Flipper. Make it with Open.
 type Store struct {
-	opt    Options
-	fs     vfs.FS
-	lock   io.Closer
-	work   work
-	budget *mbox.Budget // of MaxBytes
-	pins   [pinShards]pins
-	ops    chan *op
-	quit   chan struct{}
-	done   chan struct{} // the committer has ended
-	cur    atomic.Pointer[handle]
-	full   atomic.Bool   // the disk leaves no reserve
-	fallen chan struct{} // one token: the handle has failed
+	opt     Options
+	fs      vfs.FS
+	lock    io.Closer
+	work    work
+	budget  *mbox.Budget // of MaxBytes
+	pins    [pinShards]pins
+	ops     chan *op
+	quit    chan struct{}
+	done    chan struct{} // the committer has ended
+	cur     atomic.Pointer[handle]
+	full    atomic.Bool   // the disk leaves no reserve
+	began   atomic.Int64  // of the commit that is under way, unix nanoseconds; 0: none is
+	slowest atomic.Int64  // nanoseconds of the slowest commit since Slowest was asked last
+	fallen  chan struct{} // one token: the handle has failed
 
 	compaction compaction
 
@@ -451,6 +453,15 @@ func (s *Store) Counts() (syncs, written int64) { return s.work.Syncs.Load(), s.
 
 // maxRot bounds the distinct kinds of damage that are told.
 const maxRot = 64
+
+// Slowest is how long the slowest commit took since the last call, or has taken so far. A commit is an fsync.
+func (s *Store) Slowest() time.Duration {
+	slowest := s.slowest.Swap(0)
+	if began := s.began.Load(); began != 0 {
+		slowest = max(slowest, time.Now().UnixNano()-began)
+	}
+	return time.Duration(slowest)
+}
 
 // OnRot has f told of damage that the engine meets by itself, each distinct error once, from any goroutine; what was met
 // before the call is told at once.

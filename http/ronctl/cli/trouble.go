@@ -111,6 +111,8 @@ func causeNext(name string) string {
 		return "see which objects with `ronctl tail --since 1h --kind IntegrityFailed`, and put them again"
 	case strings.HasPrefix(name, "disk_full"):
 		return "free some space on the disk of store.dir, or `ronctl rm` objects; writes come back by themselves"
+	case name == "disk_slow":
+		return "see what else uses the disk of store.dir (iostat), or send less"
 	case name == "disk_damage", name == "mailbox_damage":
 		return "`ronctl scrub --wait` shows what is damaged; put it again, `ronctl repair`, or `ronctl restore` a backup"
 	case strings.HasPrefix(name, "disk"):
