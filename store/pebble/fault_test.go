@@ -313,3 +313,65 @@ type capped struct {
 func (c *capped) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: c.avail.Load(), TotalBytes: 1 << 40, UsedBytes: 1 << 39}, nil
 }
+
+// A disk that has become read-only, and a process without file descriptors: nothing is acknowledged, reads go on where they
+// can, and all is well when the trouble is over.
+func TestReadOnlyAndEMFILE(t *testing.T) {
+	var fault atomic.Pointer[syscall.Errno]
+	var reads atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		e := fault.Load()
+		switch {
+		case e == nil:
+			return nil
+		case op.Kind.ReadOrWrite() == errorfs.OpIsWrite, reads.Load() && op.Kind == errorfs.OpOpen:
+			return *e
+		}
+		return nil
+	}))
+	for _, e := range []syscall.Errno{syscall.EROFS, syscall.EMFILE} {
+		s, err := pebble.Open(pebble.Options{Dir: "data" + e.Error(), FS: fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept := [][]byte{bytes.Repeat([]byte("a"), 100), bytes.Repeat([]byte("b"), 300_000)}
+		for _, b := range kept {
+			put(t, s, b)
+		}
+		fault.Store(&e)
+		if _, _, err := s.Put(timeless, bytes.NewReader([]byte("x")), store.PutOptions{Size: 1}); !errors.Is(err, store.ErrNotReady) {
+			t.Errorf("%v: put: %v", e, err)
+		}
+		holds(t, s, kept, e.Error())
+		if err := s.Reopen(timeless); err == nil {
+			t.Errorf("%v: reopened", e)
+		}
+		holds(t, s, kept, e.Error()+", after a try to reopen")
+		fault.Store(nil)
+		if err := s.Reopen(timeless); err != nil {
+			t.Errorf("%v: %v", e, err)
+		}
+		put(t, s, []byte("x"))
+		holds(t, s, kept, e.Error()+", over")
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if e != syscall.EMFILE {
+			continue
+		}
+		reads.Store(true)
+		if s, err = pebble.Open(pebble.Options{Dir: "data" + e.Error(), FS: fs}); err != nil {
+			t.Fatal(err)
+		}
+		fault.Store(&e)
+		for _, b := range kept {
+			if _, err := content(s, store.Sum(b)); err != nil && !errors.Is(err, store.ErrNotReady) {
+				t.Errorf("read without file descriptors: %v", err)
+			}
+		}
+		fault.Store(nil)
+		_ = s.Reopen(timeless)
+		holds(t, s, kept, "file descriptors again")
+		_ = s.Close()
+	}
+}

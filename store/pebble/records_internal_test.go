@@ -2,9 +2,12 @@ package pebble
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
 	"micronode/store"
@@ -49,4 +52,41 @@ func FuzzRecords(f *testing.F) {
 		_, _ = decodeKey(at, seal(bytes.Clone(b), at))
 		_ = readLog(b, 2)
 	})
+}
+
+// A directory two formats behind is brought forward step by step; a step that fails leaves the format that it began with, and
+// the next start goes on from there.
+func TestMigrate(t *testing.T) {
+	s, err := Open(Options{Dir: "data", FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	h := s.cur.Load()
+	boom, fail := errors.New("boom"), true
+	steps := []migration{
+		func(_ *handle, b *pebble.Batch) error { return b.Set([]byte("nfirst"), []byte("1"), nil) },
+		func(_ *handle, b *pebble.Batch) error {
+			_ = b.Set([]byte("nsecond"), []byte("2"), nil)
+			if fail {
+				return boom
+			}
+			return nil
+		},
+	}
+	there := func(key string) bool { _, err := h.get([]byte(key)); return err == nil }
+	f, err := s.migrate(h, formatRecord{Format: 1}, 3, steps)
+	if !errors.Is(err, boom) || f.Format != 2 || !there("nfirst") || there("nsecond") {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if f, err = s.format(h); err != nil || f.Format != 2 {
+		t.Fatalf("kept: %+v, %v", f, err)
+	}
+	fail = false
+	if f, err = s.migrate(h, f, 3, steps); err != nil || f.Format != 3 || !there("nsecond") {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if _, err := s.migrate(h, f, 4, steps); err == nil {
+		t.Error("a step that nobody knows")
+	}
 }

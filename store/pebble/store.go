@@ -302,7 +302,7 @@ func (s *Store) inspect(h *handle) (totals, error) {
 		return totals{}, fmt.Errorf("%w: %s has format %d, this one knows up to %d; run the version that wrote it, or restore a backup of before the upgrade",
 			ErrNewer, s.opt.Dir, f.Format, Format)
 	}
-	if f, err = s.migrate(h, f); err != nil {
+	if f, err = s.migrate(h, f, Format, migrations); err != nil {
 		return totals{}, fmt.Errorf("%w: %s: %w", ErrOpen, s.opt.Dir, err)
 	}
 	if err := s.keepFormat(f); err != nil {
@@ -366,29 +366,36 @@ func (s *Store) found(h *handle) error {
 	return nil
 }
 
-// migrations lead from format i+1 to i+2. Each writes into one batch, which also raises the format.
-var migrations []func(h *handle, b *pebble.Batch) error
+// migration leads from one format to the next. It writes into a batch, which also raises the format.
+type migration func(h *handle, b *pebble.Batch) error
 
-func (s *Store) migrate(h *handle, f formatRecord) (formatRecord, error) {
-	for ; f.Format < Format; f.Format++ {
+// migrations are those from format 1 on, in order.
+var migrations []migration
+
+// migrate brings an older directory to a format, one step and one synced batch at a time: what is interrupted goes on at the
+// next start.
+func (s *Store) migrate(h *handle, f formatRecord, to int, steps []migration) (formatRecord, error) {
+	for f.Format < to {
 		if s.opt.ReadOnly {
-			return f, fmt.Errorf("it has the older format %d; start a node on it once to bring it to %d", f.Format, Format)
+			return f, fmt.Errorf("it has the older format %d; start a node on it once to bring it to %d", f.Format, to)
 		}
-		if f.Format < 1 || f.Format > len(migrations) {
+		if f.Format < 1 || f.Format > len(steps) {
 			return f, fmt.Errorf("there is no way from format %d to %d", f.Format, f.Format+1)
 		}
-		b := h.db.NewBatch()
-		if err := migrations[f.Format-1](h, b); err != nil {
-			return f, fmt.Errorf("from format %d: %w", f.Format, err)
-		}
-		record, err := json.Marshal(formatRecord{Format: f.Format + 1, Created: f.Created})
+		next := formatRecord{Format: f.Format + 1, Created: f.Created}
+		record, err := json.Marshal(next)
 		if err != nil {
 			return f, err
+		}
+		b := h.db.NewBatch()
+		if err := steps[f.Format-1](h, b); err != nil {
+			return f, fmt.Errorf("from format %d: %w", f.Format, err)
 		}
 		_ = b.Set(keyFormat, record, nil)
 		if err := h.apply(b, pebble.Sync); err != nil {
 			return f, fmt.Errorf("from format %d: %w", f.Format, err)
 		}
+		f = next
 	}
 	return f, nil
 }
