@@ -103,6 +103,17 @@ func TestRestore(t *testing.T) {
 		if err := again.Check(); err != nil {
 			t.Fatal(err)
 		}
+		o.MaxAttempts, o.Capacity = 1, 1 // the operator has lowered them meanwhile
+		lower := mbox.New(o)
+		lower.Restore(later, rows, keys)
+		if err := lower.Check(); err != nil {
+			t.Fatalf("under lower bounds: %v", err)
+		}
+		lower.Advance(mbox.Now{Mono: 30 * time.Hour, Wall: now.Wall})
+		if err := lower.Check(); err != nil {
+			t.Fatalf("under lower bounds, later: %v", err)
+		}
+		lower.Abandon()
 		same := func(what string, a, b any) {
 			t.Helper()
 			if diff := cmp.Diff(a, b, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Microsecond)); diff != "" {

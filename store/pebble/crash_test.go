@@ -97,8 +97,12 @@ func (l *ledger) putter(s *pebble.Store, seed uint64, end *atomic.Bool) {
 			}
 			continue
 		}
-		b := make([]byte, sizes[r.IntN(len(sizes))])
-		for j := range b {
+		n := sizes[r.IntN(len(sizes))]
+		if r.IntN(12) == 0 {
+			n = 1_300_000 // written as it lands
+		}
+		b := make([]byte, n)
+		for j := 0; j < len(b); j += 97 {
 			b[j] = byte(r.Uint32())
 		}
 		copy(b, fmt.Sprintf("%d %d.", seed, i)) // nobody else puts it

@@ -121,7 +121,7 @@ func TestDamagedFiles(t *testing.T) {
 						t.Errorf("%s at %d: %v", e.Name(), at, err)
 					}
 					kinds[kind].wrong++
-					t.Logf("%s at %d: %d bytes of %d: %v", e.Name(), at, len(bad), len(good), err)
+					t.Errorf("%s at %d: %d bytes of %d: does not open: %v", e.Name(), at, len(bad), len(good), err)
 					continue
 				}
 				o := judge(t, s, all)

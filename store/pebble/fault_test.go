@@ -244,6 +244,10 @@ func TestNothingLeftBehind(t *testing.T) {
 	if n := again.Payloads(t); n != 1 {
 		t.Fatalf("%d groups after a crash in the middle of an upload, want 1", n)
 	}
+	whole := open(t, pebble.Options{FS: mem.CrashClone(vfs.CrashCloneCfg{})})
+	if got, err := content(whole, store.Sum(make([]byte, 3<<20))); err != nil || len(got) != 3<<20 {
+		t.Fatalf("an upload that ended well, after a crash: %d bytes, %v", len(got), err)
+	}
 	held, err := s.Open(timeless, store.Sum(make([]byte, 3<<20)))
 	if err != nil {
 		t.Fatal(err)
