@@ -112,6 +112,9 @@ func (p *physician) heal(ctx context.Context, a store.Address) error {
 		p.mu.Unlock()
 		select {
 		case <-h.done:
+			if errors.Is(h.err, context.Canceled) && ctx.Err() == nil { // whoever began has left
+				return p.heal(ctx, a)
+			}
 			return h.err
 		case <-ctx.Done():
 			return ctx.Err()
