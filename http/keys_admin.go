@@ -122,19 +122,8 @@ type ExplainOrder struct {
 // revokes: a capability that could mint would be worth more than its caveats.
 func (s *server) authRoutes() []*route {
 	var all []*route
-	post := func(pattern, action string, do func(ctx context.Context, w *reply, r *http.Request, a *AuditRecord) (any, error)) {
-		all = append(all, &route{pattern: pattern, verbs: []verb{{method: http.MethodPost, class: classKeys, timed: true, do: func(ctx context.Context, w *reply, r *http.Request) error {
-			a := AuditRecord{Action: action, UID: w.uid, CorrID: w.corrID, Outcome: "ok"}
-			answer, err := do(ctx, w, r, &a)
-			if err != nil {
-				a.Outcome = kindOf(err).code
-			}
-			s.told(w, a)
-			if err != nil {
-				return err
-			}
-			return w.writeJSON(http.StatusOK, answer)
-		}}}})
+	post := func(pattern, action string, do auditedOrder) {
+		all = append(all, s.audited(pattern, action, timed, do))
 	}
 	if ring := s.auth.Ring; ring != nil {
 		all = append(all, &route{pattern: "/api/v1/keys", verbs: []verb{{method: http.MethodGet, class: classAdmin, timed: true, do: func(_ context.Context, w *reply, _ *http.Request) error {
@@ -150,6 +139,25 @@ func (s *server) authRoutes() []*route {
 		}}}}, &route{pattern: "/api/v1/policy/explain", verbs: []verb{{method: http.MethodPost, class: classKeys, timed: true, do: s.explainPolicy}}})
 	}
 	return all
+}
+
+// auditedOrder carries out an order and returns its answer; it fills in what the audit is to say of it.
+type auditedOrder func(ctx context.Context, w *reply, r *http.Request, a *AuditRecord) (any, error)
+
+// audited is a route for an order on the operator socket, which is told whatever becomes of it.
+func (s *server) audited(pattern, action string, timed bool, do auditedOrder) *route {
+	return &route{pattern: pattern, verbs: []verb{{method: http.MethodPost, class: classKeys, timed: timed, do: func(ctx context.Context, w *reply, r *http.Request) error {
+		a := AuditRecord{Action: action, UID: w.uid, CorrID: w.corrID, Outcome: "ok"}
+		answer, err := do(ctx, w, r, &a)
+		if err != nil {
+			a.Outcome = kindOf(err).code
+		}
+		s.told(w, a)
+		if err != nil {
+			return err
+		}
+		return w.writeJSON(http.StatusOK, answer)
+	}}}}
 }
 
 // readBody reads a small JSON body strictly.

@@ -101,20 +101,6 @@ func (s *server) storageRoutes() []*route {
 	if st == nil {
 		return nil
 	}
-	post := func(pattern, action string, timed bool, do func(ctx context.Context, w *reply, r *http.Request, a *AuditRecord) (any, error)) *route {
-		return &route{pattern: pattern, verbs: []verb{{method: http.MethodPost, class: classKeys, timed: timed, do: func(ctx context.Context, w *reply, r *http.Request) error {
-			a := AuditRecord{Action: action, UID: w.uid, CorrID: w.corrID, Outcome: "ok"}
-			answer, err := do(ctx, w, r, &a)
-			if err != nil {
-				a.Outcome = kindOf(err).code
-			}
-			s.told(w, a)
-			if err != nil {
-				return err
-			}
-			return w.writeJSON(http.StatusOK, answer)
-		}}}}
-	}
 	return []*route{
 		{pattern: "/api/v1/storage", verbs: []verb{{method: http.MethodGet, class: classAdmin, timed: true, do: func(ctx context.Context, w *reply, _ *http.Request) error {
 			state, err := st.State(ctx)
@@ -123,7 +109,7 @@ func (s *server) storageRoutes() []*route {
 			}
 			return w.writeJSON(http.StatusOK, state)
 		}}}},
-		post("/api/v1/storage/scrub", "scrub", true, func(ctx context.Context, w *reply, r *http.Request, a *AuditRecord) (any, error) {
+		s.audited("/api/v1/storage/scrub", "scrub", true, func(ctx context.Context, w *reply, r *http.Request, a *AuditRecord) (any, error) {
 			o, err := readBody[Order](s, w, r, `{"reason":"quarterly"}`)
 			if err == nil {
 				err = o.check(false)
@@ -134,8 +120,8 @@ func (s *server) storageRoutes() []*route {
 			a.Reason = o.Reason
 			return st.Scrub(ctx)
 		}),
-		post("/api/v1/storage/repair", "repair", streaming, s.repair),
-		post("/api/v1/storage/backup", "backup", streaming, s.backup),
+		s.audited("/api/v1/storage/repair", "repair", streaming, s.repair),
+		s.audited("/api/v1/storage/backup", "backup", streaming, s.backup),
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 // Errors of a directory.
 var (
 	// ErrLocked says that another process, or another node of this one, has the directory open.
-	ErrLocked = errors.New("store: the directory is in use by another process")
+	ErrLocked = errors.New("store: the directory is in use by another process; stop that node, or name another store.dir")
 	// ErrNewer says that a later version has written the directory.
 	ErrNewer = errors.New("store: the directory was written by a newer version")
 	// ErrOpen says that the directory cannot be opened, and why.
