@@ -125,6 +125,7 @@ type diskCare struct {
 	slow      time.Time  // when a commit was seen last that took too long; zero: nothing is told
 	warned    bool       // it was opened anew, and readiness still tells
 	reopening bool       // a task is at it
+	stale     bool       // the mailbox is not what the disk holds
 	sweeping  bool
 }
 
@@ -135,6 +136,13 @@ func (c *diskCare) begin(task *bool) bool {
 	was := *task
 	*task = true
 	return !was
+}
+
+// unrestored reports whether the mailbox is still to be restored.
+func (c *diskCare) unrestored() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stale
 }
 
 func (c *diskCare) end(task *bool) {

@@ -2,6 +2,7 @@ package actors_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -420,5 +421,114 @@ func TestKilledOnDisk(t *testing.T) {
 	}
 	if len(kept) == 0 {
 		t.Error("void: nothing was acknowledged")
+	}
+}
+
+// shy is a disk whose journal can not be read at once after it was opened anew.
+type shy struct {
+	*pebble.Store
+	refuse atomic.Int32
+}
+
+func (s *shy) Mail(ctx context.Context) (mbox.Mail, error) {
+	if s.refuse.Add(-1) >= 0 {
+		return mbox.Mail{}, store.ErrNotReady
+	}
+	return s.Store.Mail(ctx)
+}
+
+// A mailbox that could not be restored at once is restored later, and takes nothing before.
+func TestRestoreIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	disk, wrapped := newBrittle(), &shy{}
+	r := start(t, onDisk(t, pebble.Options{FS: disk}), func(_ *config.Config, o *actors.Options) {
+		wrapped.Store = o.Disk.(*pebble.Store)
+		o.Disk = wrapped
+	})
+	first, err := r.send("t", "k", []byte("m"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped.refuse.Store(2)
+	disk.bad.Store(true)
+	_, _ = r.send("t", "", []byte("not promised"))
+	disk.bad.Store(false)
+	r.event("DiskReopenFailed", "storage")
+	r.event("DiskReopened", "storage")
+	if again, err := r.send("t", "k", []byte("m")); err != nil || again.ID != first.ID {
+		t.Errorf("%+v, %v; want %v", again, err, first.ID)
+	}
+	if wrapped.refuse.Load() >= 0 {
+		t.Error("void: it was not refused")
+	}
+}
+
+// A scrub that a stop has interrupted goes on where it was.
+func TestScrubResumes(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	s, err := pebble.Open(pebble.Options{Dir: "data", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []store.Address
+	for i := range 30 {
+		info, _, err := s.Put(t.Context(), bytes.NewReader(bytesOf(byte(i), 100)), store.PutOptions{Size: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, info.Address)
+	}
+	slices.SortFunc(all, store.Address.Compare)
+	note := fmt.Sprintf(`{"running":true,"started":"2026-01-01T00:00:00Z","after":%q,"objects":20}`, all[19])
+	if err := errors.Join(s.SetNote("scrub", []byte(note)), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, onDisk(t, pebble.Options{FS: fs}))
+	r.event("ScrubFinished", "storage")
+	if got, err := r.op.Storage(t.Context()); err != nil || got.Scrub.Objects != 30 || got.Scrub.Bytes != 1000 {
+		t.Errorf("%+v, %v; want 30 objects, the last 10 of them read now", got.Scrub, err)
+	}
+}
+
+// Where capabilities are asked for, nodes with the same root key heal each other, and others do not.
+func TestHealWithCapability(t *testing.T) {
+	t.Parallel()
+	key := func(digit string) string {
+		path := filepath.Join(t.TempDir(), "root.key")
+		if err := os.WriteFile(path, []byte(strings.Repeat(digit, 64)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	shared, other := key("a"), key("b")
+	with := func(root string, peers ...string) setup {
+		return func(c *config.Config, _ *actors.Options) { c.Auth.Mode, c.Keys.RootFile, c.Peers = "cap", root, peers }
+	}
+	body := bytesOf(1, 5000)
+	keep := func(r *rig) {
+		t.Helper()
+		if _, _, err := r.node.Objects().Put(r.ctx(), bytes.NewReader(body), store.PutOptions{Size: -1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := start(t, with(shared))
+	keep(good)
+	for root, want := range map[string]error{shared: nil, other: store.ErrCorrupt} {
+		var disk *pebble.Store
+		bad := start(t, onDisk(t, pebble.Options{FS: vfs.NewMem()}), with(root, good.base), func(_ *config.Config, o *actors.Options) { disk = o.Disk.(*pebble.Store) })
+		keep(bad)
+		if err := disk.FlipBit(store.Sum(body), 9); err != nil {
+			t.Fatal(err)
+		}
+		b, err := bad.node.Objects().Open(bad.ctx(), store.Sum(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if _, err := b.WriteRange(bad.ctx(), &out, 0, 5000); !errors.Is(err, want) || want == nil && !bytes.Equal(out.Bytes(), body) {
+			t.Errorf("%d bytes, %v; want %v", out.Len(), err, want)
+		}
+		_ = b.Close()
 	}
 }

@@ -96,11 +96,13 @@ func (s *storage) sweepDisk() {
 // tend tells readiness how the disk is, and opens it anew where it has failed.
 func (s *storage) tend() {
 	now, ledger := s.n.opt.Now(), s.n.tree.Ledger()
-	failed := s.n.disk.Failed()
-	if failed == nil {
-		s.recovered(now)
-	} else {
+	switch failed := s.n.disk.Failed(); {
+	case failed != nil:
 		s.fell(now, failed)
+	case s.n.care.unrestored(): // it was opened anew, and could not be read at once
+		s.reopen(now)
+	default:
+		s.recovered(now)
 	}
 	s.timed(now)
 	if now.Sub(s.looked) < spaceEvery && s.looked.Before(now) {
@@ -146,18 +148,27 @@ func (s *storage) fell(now time.Time, why error) {
 	care := &s.n.care
 	care.mu.Lock()
 	first := care.fell.IsZero() || care.warned
-	care.fell, care.warned = now, false
-	due := now.Sub(care.tried) >= reopenEvery || care.tried.After(now)
+	care.fell, care.warned, care.stale = now, false, true
 	care.mu.Unlock()
 	if first {
 		s.n.diskEvent("DiskFailed", why)
 	}
-	if !due || !care.begin(&care.reopening) {
+	s.reopen(now)
+}
+
+// reopen opens the directory anew and restores the mailbox from it, behind the
+// scenes and once a second at most.
+func (s *storage) reopen(now time.Time) {
+	care := &s.n.care
+	care.mu.Lock()
+	due := !care.reopening && (now.Sub(care.tried) >= reopenEvery || care.tried.After(now))
+	if due {
+		care.reopening, care.tried = true, now
+	}
+	care.mu.Unlock()
+	if !due {
 		return
 	}
-	care.mu.Lock()
-	care.tried = now
-	care.mu.Unlock()
 	s.life.Go("reopen", func(ctx context.Context) error {
 		defer care.end(&care.reopening)
 		err := s.n.disk.Reopen(ctx)
@@ -166,8 +177,10 @@ func (s *storage) fell(now time.Time, why error) {
 		}
 		if err != nil {
 			s.n.diskEvent("DiskReopenFailed", err)
+			return nil // tried again: it is no crash
 		}
-		return nil // tried again: it is no crash
+		care.end(&care.stale)
+		return nil
 	})
 }
 

@@ -24,6 +24,7 @@ const (
 // op is one change that waits for its commit.
 type op struct {
 	bytes int             // about how much it writes
+	h     *handle         // that was current when it was submitted
 	lazy  bool            // nobody waits for its fsync
 	write func(*tx) error // runs on the committer; an error means that nothing was written. nil: only waits its turn
 	done  func(error)     // called once, on the committer: must not wait
@@ -31,6 +32,9 @@ type op struct {
 
 // errNextGroup: the op touches an object that this group has touched; it begins the next one.
 var errNextGroup = errors.New("store: not in this group")
+
+// errReopened: the directory was opened anew since the op was submitted.
+var errReopened = errors.New("store: it was opened anew meanwhile")
 
 // tx is the group that is being put together.
 type tx struct {
@@ -59,6 +63,7 @@ func broken(err error) error {
 
 // submit queues an op. It waits while the queue is full.
 func (s *Store) submit(o *op) {
+	o.h = s.cur.Load()
 	select {
 	case s.ops <- o:
 	case <-s.done:
@@ -151,7 +156,10 @@ func (s *Store) group(first *op) (held *op, written int) {
 	var in []*op
 	for o := first; ; {
 		var err error
-		if o.write != nil {
+		switch {
+		case o.h != h:
+			err = broken(errReopened)
+		case o.write != nil:
 			err = o.write(t)
 		}
 		switch {

@@ -120,7 +120,6 @@ func (h *handle) flush() {
 // close waits for readers and background work, but not for ever: a failed engine may never end. The fence holds it off
 // the disk then.
 func (h *handle) close(within time.Duration) error {
-	readOnly := h.readOnly
 	h.leave()
 	patience := time.NewTimer(within)
 	defer patience.Stop()
@@ -128,6 +127,11 @@ func (h *handle) close(within time.Duration) error {
 	case <-h.closed:
 	case <-patience.C:
 		h.fence.shut()
+		go func() { // ends with the last of them: an upload that was under way, or a read
+			<-h.closed
+			h.fence.dream()
+			_ = h.end()
+		}()
 		return fmt.Errorf("readers are still inside after %v", within)
 	}
 	h.unread.Store(true)
@@ -135,17 +139,7 @@ func (h *handle) close(within time.Duration) error {
 		h.fence.dream()
 	}
 	done := make(chan error, 1)
-	go func() { // ends with the engine; abandoned where that never does
-		defer func() {
-			if v := recover(); v != nil {
-				done <- fmt.Errorf("the engine gave up: %v", v)
-			}
-		}()
-		if h.failed() == nil && !readOnly {
-			_ = h.db.Flush() // nothing depends on it: the next start would replay the log
-		}
-		done <- h.db.Close()
-	}()
+	go func() { done <- h.end() }() // ends with the engine; abandoned where that never does
 	select {
 	case err := <-done:
 		h.fence.shut()
@@ -154,6 +148,19 @@ func (h *handle) close(within time.Duration) error {
 		h.fence.dream()
 		return fmt.Errorf("the engine has not ended after %v", within)
 	}
+}
+
+// end closes the engine, its log moved into tables where it is well.
+func (h *handle) end() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("the engine gave up: %v", v)
+		}
+	}()
+	if h.failed() == nil && !h.readOnly && !h.fence.down.Load() {
+		_ = h.db.Flush() // nothing depends on it: the next start would replay the log
+	}
+	return h.db.Close()
 }
 
 // Infof implements pebble.Logger: the engine's chatter is nobody's business.

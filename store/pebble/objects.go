@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"micronode/store"
 )
 
@@ -133,7 +135,7 @@ func (s *Store) clean(h *handle) error {
 	if err := errors.Join(err, bad); err != nil || t.b.Empty() {
 		return err
 	}
-	return h.apply(t.b, pebbleSync)
+	return h.apply(t.b, pebble.Sync)
 }
 
 // Sweep frees what has expired by now, soonest first, at most SweepObjects.

@@ -15,8 +15,6 @@ import (
 // streams are written as they land and only made an object by their last commit.
 const SmallBody = 1 << 20
 
-var pebbleSync = pebble.Sync
-
 var errDiskFull = fmt.Errorf("%w: the disk is full; free some space, writing goes on by itself", store.ErrReadOnly)
 
 // errAgain: what the upload had found there has changed meanwhile.
@@ -216,7 +214,7 @@ func (u *upload) commit(a store.Address, m *meta, old found, good bool) (info st
 			return err
 		}
 		if t.h != u.h {
-			return broken(errors.New("it was opened anew while the body came"))
+			return broken(errReopened)
 		}
 		now, err := t.h.meta(a)
 		switch {
@@ -226,7 +224,9 @@ func (u *upload) commit(a store.Address, m *meta, old found, good bool) (info st
 			if !old.there || old.meta != nil {
 				return errAgain
 			}
-			now = nil
+			u.overwrite(t, a, m)
+			info, created = m.info(a), true
+			return nil
 		case err != nil:
 			return err
 		case now.expiredAt(t.now) && u.opt.Heal:
@@ -248,11 +248,6 @@ func (u *upload) commit(a store.Address, m *meta, old found, good bool) (info st
 				m.expires = now.expires
 			}
 			return u.replace(t, a, m, now, &info, &created)
-		case old.there && old.meta == nil: // a record that cannot be read: it counted as much as this one
-			t.sums.objects--
-			t.sums.bytes -= m.charge()
-			u.s.budget.Give(m.charge())
-			return u.create(t, a, m, &info, &created)
 		case u.opt.Heal:
 			return fmt.Errorf("nothing to heal: %w", store.ErrNotFound)
 		default:
@@ -295,6 +290,14 @@ func (u *upload) replace(t *tx, a store.Address, m, old *meta, info *store.Info,
 	u.link(t, a, m)
 	*info, *created = m.info(a), true
 	return nil
+}
+
+// overwrite links the object in place of a record that cannot be read. The address is the content's, so that one counted as
+// much as this: its charge passes on. Where its payload is, nobody knows any more.
+func (u *upload) overwrite(t *tx, a store.Address, m *meta) {
+	t.sums.objects--
+	t.sums.bytes -= m.charge()
+	u.link(t, a, m)
 }
 
 // charge settles, when the commit has ended, what an object was charged beside what its stream had been.

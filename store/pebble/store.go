@@ -188,16 +188,21 @@ func (s *Store) attach() error {
 		s.lost = fmt.Errorf("%w: the last commit found is %d, %d had been acknowledged", ErrLost, sums.commit, s.acked)
 		err = s.lost
 	}
+	if s.closed {
+		err = store.ErrNotReady
+	}
+	var old *handle
 	if err == nil {
 		s.budget.Give(s.live.bytes - sums.bytes)
 		s.live = sums
+		old = s.cur.Swap(h) // with Close looking on: it closes the one that is current when it begins
 	}
 	s.sums.Unlock()
 	if err != nil {
 		_ = h.close(closeWithin)
 		return err
 	}
-	if old := s.cur.Swap(h); old != nil {
+	if old != nil {
 		if err := old.close(closeWithin); err != nil {
 			s.sums.Lock()
 			s.leftBy++

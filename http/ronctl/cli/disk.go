@@ -66,23 +66,12 @@ func (a *app) awaitScrub(ctx context.Context, c *httpapi.Client, wait bool) (s h
 		} else if seen || d.Started != nil && d.Finished != nil && a.sys.Now().Sub(*d.Finished) < scrubPoll {
 			return s, nil
 		}
-		if err := sleep(ctx, scrubPoll); err != nil {
-			return s, err
+		if !pause(ctx, scrubPoll) {
+			return s, context.Cause(ctx)
 		}
 		if s, err = c.Storage(ctx); err != nil {
 			return s, err
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }
 
