@@ -131,6 +131,14 @@ func TestDamagedFiles(t *testing.T) {
 				if o.missing > 0 {
 					t.Errorf("%s damaged at %d of %d: %+v", e.Name(), at, len(good), o)
 				}
+				if o.refused > 0 {
+					for _, b := range all {
+						put(t, s, b)
+					}
+					if again := judge(t, s, all); again.good != len(all) {
+						t.Errorf("%s damaged at %d, all put again: %+v", e.Name(), at, again)
+					}
+				}
 				_ = s.Close()
 				if err := os.RemoveAll(dir); err != nil {
 					t.Fatal(err)
